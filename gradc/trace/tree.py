@@ -1,0 +1,148 @@
+"""Trees of arrays: taken apart into leaves and a tree definition, and put together again.
+
+A tree is made of tuples, lists, dicts, NamedTuples and dataclasses (and of `OrderedDict`, `defaultdict`
+and `deque`); everything else is a leaf, `None` too. The walk is optree's; this module adds what that leaves
+open:
+
+- A dict's leaves come in the order in which its keys were inserted, and that order is part of the tree
+  definition: a function may iterate over `params.values()`, so it is part of what the function means. In
+  `map`, the keys of the further trees may come in any order.
+- A dataclass is a tree of its fields as soon as an instance is seen, with nothing to register. It is rebuilt
+  without `__init__` or `__post_init__`, which may demand more than a tree of types or gradients can give;
+  attributes that are no fields (a `cached_property`, say) are not carried over. A field without a value
+  stays so.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import optree
+
+__all__ = ["TreeDef", "flatten", "leaf_type", "map", "paths", "structure", "unflatten"]
+
+TreeDef = optree.PyTreeSpec
+"""The structure of a tree: hashable, compared by value, and knows its NamedTuple and dataclass types."""
+
+_NAMESPACE = "gradc"
+
+# optree sorts the keys of a dict unless told otherwise, by a context manager that sets a mode of the
+# namespace. It is entered for good, and held here because it would leave the mode when collected.
+_insertion_order = optree.dict_insertion_ordered(True, namespace=_NAMESPACE)
+_insertion_order.__enter__()
+
+# Types known not to be dataclasses of the user's: `flatten` looks no further at leaves of these types.
+_leaf_types: set[type] = {type(None), bool, int, float, complex, str, bytes, np.ndarray}
+_leaf_types.update(np.dtype(code).type for code in "?bhilqBHILQefdgFDG")
+_registered: set[type] = set()
+_registering = threading.Lock()
+
+
+def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
+    """The leaves of `tree` from left to right, and its structure."""
+    while True:
+        leaves, treedef = optree.tree_flatten(tree, None, none_is_leaf=True, namespace=_NAMESPACE)
+        if _leaf_types.issuperset(builtins.map(type, leaves)):
+            return leaves, treedef
+        unknown = {type(leaf) for leaf in leaves} - _leaf_types
+        # A list: every type is to be registered, not only the first.
+        if not any([_register(cls) for cls in unknown if dataclasses.is_dataclass(cls)]):
+            return leaves, treedef
+
+
+def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
+    """The tree of structure `treedef` with the given leaves: the inverse of `flatten`.
+
+    Raises:
+        ValueError: if there are more or fewer leaves than the structure has.
+    """
+    return treedef.unflatten(leaves)
+
+
+def structure(tree: Any) -> TreeDef:
+    """The structure of `tree`."""
+    return flatten(tree)[1]
+
+
+def map(fn: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """A tree like `tree` that holds `fn(leaf, *what the other trees hold there)` in place of each leaf.
+
+    The other trees have at least the structure of the first one; where that has a leaf, they may hold a
+    subtree.
+
+    Raises:
+        ValueError: if another tree lacks the structure of the first one.
+    """
+    leaves, treedef = flatten(tree)
+    columns = [treedef.flatten_up_to(other) for other in others]
+    return treedef.unflatten(builtins.map(fn, leaves, *columns))
+
+
+def paths(tree: Any) -> list[str]:
+    """For each leaf, how it is written after the name of the tree, as in Python source.
+
+    `.W1` for an attribute and for a key that is an identifier, `[0]` for an index, `['odd key']` for any
+    other key, and nothing for a tree that is a leaf itself. `tree` may also be a tree definition.
+    """
+    treedef = tree if isinstance(tree, TreeDef) else structure(tree)
+    return ["".join(builtins.map(_step, accessor)) for accessor in treedef.accessors()]
+
+
+def leaf_type(cls: type) -> type:
+    """Declare that instances of `cls` are leaves, though it is a dataclass; usable as a decorator."""
+    _leaf_types.add(cls)
+    return cls
+
+
+def _step(entry: optree.PyTreeEntry) -> str:
+    if isinstance(entry, optree.MappingEntry) and isinstance(entry.key, str) and entry.key.isidentifier():
+        return f".{entry.key}"
+    return entry.codify("")
+
+
+def _register(cls: Any) -> bool:
+    """Make instances of the dataclass `cls` trees; whether `flatten` has to look again."""
+    with _registering:
+        if cls in _registered:  # by another thread, since the tree was flattened
+            return True
+        try:
+            object.__new__(cls)
+        except TypeError:  # a kind of array, tuple or exception: it cannot be rebuilt from its fields
+            leaf_type(cls)
+            return False
+        names = tuple(field.name for field in dataclasses.fields(cls))
+        optree.register_pytree_node(
+            cls,
+            _fields_of(names),
+            _rebuild(cls),
+            path_entry_type=optree.GetAttrEntry,
+            namespace=_NAMESPACE,
+        )
+        _registered.add(cls)
+        return True
+
+
+def _fields_of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, tuple[str, ...], tuple[str, ...]]]:
+    def fields_of(instance: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
+        try:
+            return [getattr(instance, name) for name in names], names, names
+        except AttributeError:
+            present = tuple(name for name in names if hasattr(instance, name))
+            return [getattr(instance, name) for name in present], present, present
+
+    return fields_of
+
+
+def _rebuild(cls: type) -> Callable[[Any, Iterable[Any]], Any]:
+    def rebuild(names: Any, values: Iterable[Any]) -> Any:
+        instance = object.__new__(cls)
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(instance, name, value)  # also where the dataclass is frozen
+        return instance
+
+    return rebuild
