@@ -1,0 +1,67 @@
+"""The errors gradc raises: each says what is wrong, where in the user's file, and what to write instead."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Source(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """The short form that dumps show: the file's name without its folder."""
+        return f"{self.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{self.line}"
+
+
+class GradcError(Exception):
+    """Base of all errors that gradc itself raises.
+
+    `str(error)` reads as: the place, the user's line, what is wrong, what to write instead.
+    """
+
+    def __init__(self, message: str, source: Source | None = None, hint: str | None = None) -> None:
+        self.message = message
+        self.source = source
+        self.hint = hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        import linecache
+
+        lines = []
+        if self.source is not None:
+            lines.append(f"{self.source.file}:{self.source.line}")
+            code = linecache.getline(self.source.file, self.source.line).strip()
+            if code:
+                lines.append(f"    {code}")
+        lines.append(self.message)
+        if self.hint:
+            lines.append(f"Instead: {self.hint}")
+        return "\n".join(lines)
+
+
+class TraceError(GradcError, TypeError):
+    """The function does something with a traced value that has no meaning before the values are known."""
+
+
+class ShapeError(GradcError, ValueError):
+    """Shapes, axes or dtypes that do not fit each other."""
+
+
+class ArgumentError(GradcError, TypeError):
+    """An argument or option that gradc cannot take."""
+
+
+class IndexOutOfBounds(GradcError, IndexError):
+    """An index, known only at run time, that is out of bounds."""
+
+
+class VerifyError(GradcError, ValueError):
+    """A graph that breaks a rule of the IR."""
+
+
+class ParseError(GradcError, SyntaxError):
+    """Text that is not a graph."""

@@ -1,0 +1,106 @@
+"""Ops that hold graphs: call, cond, fuse. The graphs are closed: everything they use is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.ir.backward import backpropagate
+from gradc.ir.errors import ShapeError
+from gradc.ir.graph import Builder, Graph, Value, emit_node, inline, zeros
+from gradc.ir.op import Op
+from gradc.ir.types import Type
+
+
+def _fits(what: str, graph: Graph, inputs: Sequence[Type]) -> tuple[Type, ...]:
+    wanted = tuple(x.type for x in graph.inputs)
+    if wanted != tuple(inputs):
+        raise ShapeError(f"{what}: the graph {graph.name} takes {list(wanted)}, not {list(inputs)}")
+    return tuple(y.type for y in graph.outputs)
+
+
+def call_type(*inputs: Type, body: Graph) -> tuple[Type, ...]:
+    """The results of the graph."""
+    return _fits("call", body, inputs)
+
+
+def cond_type(predicate: Type, *inputs: Type, if_true: Graph, if_false: Graph) -> tuple[Type, ...]:
+    """A bool[] and the operands, which both graphs take; both give the same types."""
+    if predicate.shape or not predicate.is_bool:
+        raise ShapeError(f"cond takes bool[] first, not {predicate}")
+    results = _fits("cond", if_true, inputs)
+    other = _fits("cond", if_false, inputs)
+    if results != other:
+        raise ShapeError(f"the branches of cond give {list(results)} and {list(other)}")
+    return results
+
+
+def run(graph: Graph, inputs: Sequence[np.ndarray]) -> Any:
+    """The reference meaning of a nested graph."""
+    from gradc.ir.evaluate import evaluate
+
+    results = evaluate(graph, *inputs)
+    return results if len(results) != 1 else results[0]
+
+
+def vjp_graph(graph: Graph, seeded: Sequence[bool]) -> tuple[Graph, list[int]]:
+    """The graph's inputs and the seeded outputs' cotangents to the cotangents of the inputs.
+
+    Gives the graph and the positions of the inputs that have a cotangent.
+    """
+    with Builder() as builder:
+        inputs = [builder.add_input(x.type, x.name) for x in graph.inputs]
+        outputs = inline(graph, inputs)
+        body = list(builder.nodes)
+        seeds: dict[Value, Value] = {}
+        for y, seed in zip(outputs, seeded, strict=True):
+            if seed:
+                g = builder.add_input(y.type)
+                seeds[y] = seeds[y] + g if y in seeds else g
+        cotangents = backpropagate(body, seeds, wrt=inputs)
+        reached = [i for i, x in enumerate(inputs) if x in cotangents]
+        return builder.build(f"{graph.name}_vjp", [cotangents[inputs[i]] for i in reached]), reached
+
+
+def _seeds(gs: Any, ys: Any) -> tuple[list[bool], list[Value]]:
+    """Which results have a cotangent, and these."""
+    values = list(gs) if isinstance(ys, tuple) else [gs.value]
+    return [g is not None for g in values], [g for g in values if g is not None]
+
+
+def call_vjp(gs: Any, ys: Any, *inputs: Value, body: Graph) -> list[Value | None] | tuple[Value | None, ...]:
+    """A call of the body's backward graph, which computes what it needs of the body anew."""
+    seeded, seeds = _seeds(gs, ys)
+    backward, reached = vjp_graph(body, seeded)
+    results = iter(emit_node("call", *inputs, *seeds, body=backward).results if reached else ())
+    return tuple(next(results) if i in reached else None for i in range(len(inputs)))
+
+
+def cond_vjp(gs: Any, ys: Any, predicate: Value, *inputs: Value, if_true: Graph, if_false: Graph) -> tuple:
+    """A cond between the backward graphs of the branches; a branch that does not use an input gives it zeros."""
+    seeded, seeds = _seeds(gs, ys)
+    branches = [vjp_graph(graph, seeded) for graph in (if_true, if_false)]
+    reached = sorted({i for _, positions in branches for i in positions})
+    if not reached:
+        return (None,) * (len(inputs) + 1)
+    padded = []
+    for graph, positions in branches:
+        with Builder(graph.inputs, graph.nodes) as builder:
+            known = dict(zip(positions, graph.outputs, strict=True))
+            outputs = [known[i] if i in known else zeros(graph.inputs[i].type) for i in reached]
+            padded.append(builder.build(graph.name, outputs))
+    node = emit_node("cond", predicate, *inputs, *seeds, if_true=padded[0], if_false=padded[1])
+    results = dict(zip(reached, node.results, strict=True))
+    return (None, *[results.get(i) for i in range(len(inputs))])
+
+
+Op("call", lambda *xs, body: run(body, xs), call_type, call_vjp)
+Op(
+    "cond",
+    lambda p, *xs, if_true, if_false: run(if_true if p else if_false, xs),
+    cond_type,
+    cond_vjp,
+)
+Op("fuse", lambda *xs, body: run(body, xs), call_type, call_vjp)
