@@ -1,0 +1,64 @@
+"""Matrix products as LLVM text: static shapes, register tiles, packed panels.
+
+`define` is the interface. A product is simplified and planned (`plan`), and written as a driver of loops (`drivers`)
+around micro-kernels (`kernels`) that compute register tiles with explicit vectors (`vectors`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradc.codegen.matmul.drivers import broadcast_product, dot_product, entry
+from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, simplify
+from gradc.codegen.matmul.vectors import vectors
+
+__all__ = ["Product", "define"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """LLVM text of one product and the bytes of scratch its entry needs (a 64-byte aligned pointer, if any)."""
+
+    text: str
+    scratch: int
+
+
+def define(
+    symbol: str,
+    dtype: str,
+    batch: int,
+    m: int,
+    n: int,
+    k: int,
+    *,
+    transpose_a: bool,
+    transpose_b: bool,
+    batch_a: bool,
+    batch_b: bool,
+    vector_bytes: int,
+) -> Product:
+    """Define `void @symbol(ptr noalias %a, ptr noalias %b, ptr noalias %c, ptr noalias %scratch) #1`: C = A @ B.
+
+    A is [batch, m, k] ([batch, k, m] if `transpose_a`), B [batch, k, n] ([batch, n, k] if `transpose_b`), C
+    [batch, m, n], all row-major and contiguous, of element type `dtype` (f32, f64, i8 to i64, u8 to u64, bool), and
+    aligned to one element. Without `batch_a` all items share one A, without `batch_b` one B. Integers wrap around;
+    bool is the or of ands, stored as 0 and 1. Sizes may be 0; sums over k = 0 are 0. The order of summation
+    depends on the arguments only. `vector_bytes` is 16, 32 or 64, the width of the target's vector registers.
+
+    Besides the entry the text defines internal functions whose names start with `symbol.`; all carry the attribute
+    group #1, which the module must define. The only symbols used are memcpy and memset.
+
+    Raises ValueError for an unknown dtype or vector width.
+    """
+    if vector_bytes not in (16, 32, 64):
+        raise ValueError(f"vector_bytes is {vector_bytes}, must be 16, 32 or 64")
+    v = vectors(dtype, vector_bytes)
+    shape = simplify(Shape(batch, m, n, k, transpose_a, transpose_b, batch_a, batch_b))
+    if 0 in (batch, m, n, k):
+        code = entry(symbol)
+        if size := batch * m * n * v.element.size:
+            code.do(f"call void @llvm.memset.p0.i64(ptr %c, i8 0, i64 {size}, i1 false)")
+        return Product(code.text(), 0)
+    plan = choose(v, shape, vector_bytes)
+    driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product
+    return Product(*driver(symbol, v, shape, plan))  # type: ignore[arg-type]

@@ -1,0 +1,237 @@
+"""The choice of tiles, blocks and packing for a product, by a small model of a core's cycles and caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from gradc.codegen.matmul.kernels import BroadcastTile, DotTile
+from gradc.codegen.matmul.vectors import Vectors
+
+PANEL_BYTES = 64 << 10
+"""A panel of B, read once per tile of rows, should stay in L1 or stream from L2."""
+
+BLOCK_BYTES = 512 << 10
+"""A block of A, read once per panel, should stay in L2."""
+
+NEAR_BYTES = 256 << 10
+"""An operand of this size is read in place without harm."""
+
+CHAINS = 8
+"""Multiply-adds that must be in flight to hide the latency of one (4 cycles, 2 a cycle)."""
+
+PAGE_BYTES = 2048
+"""Rows this far apart, or a multiple, compete for the same few sets of a cache."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One product: sizes, how the operands lie (row-major of the shape written or transposed), and the batch.
+
+    `swapped`: the caller's operands come in the other order.
+    """
+
+    batch: int
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    batch_a: bool
+    batch_b: bool
+    swapped: bool = False
+
+
+def simplify(s: Shape) -> Shape:
+    """An equal product in the form the kernels like.
+
+    Batches that share B become rows, those that share A and are vectors become columns, a matrix-vector product
+    becomes a vector-matrix product, and operands for which transposition means nothing are not transposed.
+    """
+    if s.batch == 1:
+        s = replace(s, batch_a=False, batch_b=False)
+    if 1 in (s.m, s.k):
+        s = replace(s, transpose_a=False)
+    if 1 in (s.n, s.k):
+        s = replace(s, transpose_b=False)
+    if s.batch > 1 and s.batch_a and not s.batch_b and not s.transpose_a:
+        return simplify(replace(s, batch=1, m=s.batch * s.m))
+    if s.n == 1 and s.m > 1:
+        return simplify(
+            replace(
+                s,
+                m=1,
+                n=s.m,
+                transpose_a=False,
+                transpose_b=not s.transpose_a,
+                batch_a=s.batch_b,
+                batch_b=s.batch_a,
+                swapped=not s.swapped,
+            )
+        )
+    if s.batch > 1 and s.m == 1 and s.batch_b and not s.batch_a and (s.transpose_b or s.n == 1 or s.k == 1):
+        # The rows of all the B's lie one after another, and so do the results.
+        return simplify(replace(s, batch=1, n=s.batch * s.n, transpose_b=True))
+    return s
+
+
+@dataclass(frozen=True)
+class Split:
+    """`total` cut into `count` nearly equal parts: the first `extra` have `base + 1`, the rest `base`."""
+
+    total: int
+    count: int
+
+    @property
+    def base(self) -> int:
+        """The smaller size."""
+        return self.total // self.count
+
+    @property
+    def extra(self) -> int:
+        """How many parts are one larger."""
+        return self.total % self.count
+
+    @property
+    def most(self) -> int:
+        """The largest size."""
+        return self.base + (self.extra > 0)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """(size, how many), without those that do not occur."""
+        return [(s, n) for s, n in ((self.base + 1, self.extra), (self.base, self.count - self.extra)) if n]
+
+
+def split_by(total: int, most: int) -> Split:
+    """The fewest nearly equal parts of at most `most`."""
+    return Split(total, -(-total // most))
+
+
+@dataclass(frozen=True)
+class BroadcastPlan:
+    """Vectors along n: row tiles, columns of a full panel, blocks of k and of row tiles, and what is packed."""
+
+    rows: Split
+    columns: int
+    depths: Split
+    block_tiles: int
+    pack_a: bool
+    pack_b: bool
+
+    def tile(self, v: Vectors, rows: int, columns: int) -> BroadcastTile:
+        """The register tile for an edge or a full panel."""
+        return BroadcastTile(rows, columns, chains(v, rows * -(-columns // v.lanes), self.depths.total))
+
+
+@dataclass(frozen=True)
+class DotPlan:
+    """Vectors along k: tiles of rows of A by rows of B; `flat` tiles are as wide as C."""
+
+    rows: int
+    columns: int
+    flat: bool
+    pack_b: bool
+
+    def tile(self, v: Vectors, rows: int, columns: int, k: int) -> DotTile:
+        """The register tile for an edge or a full tile."""
+        return DotTile(rows, columns, chains(v, rows * columns, k // v.lanes))
+
+
+def chains(v: Vectors, cells: int, steps: int) -> int:
+    """Sets of sums that keep enough multiply-adds in flight, no more than there are steps."""
+    split = 1
+    while split * cells < CHAINS and 2 * split <= steps:
+        split *= 2
+    return split
+
+
+def registers(vector_bytes: int) -> int:
+    """Vector registers of the targets with this width."""
+    return 32 if vector_bytes == 64 else 16
+
+
+def broadcast_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
+    """Cycles of one tile: multiply-adds and loads at two a cycle, latency, stores and a constant."""
+    vectors = -(-columns // v.lanes)
+    cells = rows * vectors
+    split = chains(v, cells, k)
+    step = max(cells / 2, (rows + 1.5 * vectors) / 2, 4 / split) + 0.5 / split
+    return k * step + cells * (1 + split) / 2 + 10
+
+
+def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
+    """Cycles of one tile: as above, and a tree of shuffles for every vector of sums."""
+    cells = rows * columns
+    steps = -(-k // v.lanes)
+    split = chains(v, cells, steps)
+    step = max(cells / 2, 1.5 * (rows + columns) / 2, 4 / split) + 0.5 / split
+    padded = 1 << (columns - 1).bit_length()
+    return steps * step + 2 * rows * padded + 10
+
+
+def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, BroadcastPlan]]:
+    """Every tile that fits the registers, with its cost."""
+    size = v.element.size
+    wide = -(-s.n // v.lanes)
+    for vectors in range(1, min(wide, 8) + 1):
+        most = (registers - 1 - vectors) // vectors if vectors > 1 else registers - 4
+        columns = vectors * v.lanes
+        full, edge = divmod(s.n, columns)
+        for limit in range(1, min(most, s.m) + 1):
+            rows = split_by(s.m, limit)
+            if rows.most != limit:
+                continue
+            cycles = sum(
+                count
+                * (full * broadcast_cycles(v, r, columns, s.k) + (edge and broadcast_cycles(v, r, edge, s.k)))
+                for r, count in rows.sizes()
+            )
+            plan = block(v, s, rows, columns)
+            if plan.pack_b:
+                cycles += s.k * s.n / v.lanes * (4 if s.transpose_b else 2)
+            yield cycles, plan
+
+
+def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
+    """Blocks and packing for a tile: what does not stay near is cut up, and copied if it is read often enough."""
+    size = v.element.size
+    panel_row = -(-min(columns, s.n) // v.lanes) * v.bytes
+    far_b = s.k * s.n * size > NEAR_BYTES
+    pack_b = s.transpose_b or (far_b and rows.count >= 4 and s.n > columns)
+    depths = Split(s.k, 1)
+    if pack_b and s.k * panel_row > PANEL_BYTES * 5 // 4:
+        depths = split_by(s.k, PANEL_BYTES // panel_row)
+    elif not pack_b and far_b and s.n * size >= PAGE_BYTES and s.n > columns:
+        depths = split_by(s.k, 64)
+    if depths.base < v.lanes:
+        depths = Split(s.k, 1)
+    stride = s.m * size if s.transpose_a else s.k * size
+    panels = -(-s.n // columns)
+    far_a = s.m * s.k * size > NEAR_BYTES
+    pack_a = pack_b and far_a and panels >= 4 and (stride % PAGE_BYTES == 0 or s.transpose_a)
+    tile_bytes = rows.most * depths.most * size
+    block_tiles = max(1, BLOCK_BYTES // tile_bytes) if pack_b and far_a else rows.count
+    return BroadcastPlan(rows, columns, depths, min(block_tiles, rows.count), pack_a, pack_b)
+
+
+def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, DotPlan]]:
+    """Every tile whose operands can be contiguous along k, with its cost."""
+    if s.transpose_a or s.k < 2:
+        return
+    pack_b = not s.transpose_b and s.n > 1
+    if pack_b and (s.n >= v.lanes or s.m == 1):
+        return
+    most = registers // 2 if registers == 32 else registers - 4
+    packing = 2.0 * s.k * s.n if pack_b else 0.0
+    for columns in {min(s.n, v.lanes), min(s.n, max(v.lanes // 2, 1)), min(s.n, 4)}:
+        for rows in range(1, min(s.m, most // columns) + 1):
+            flat = columns == s.n
+            tiles = -(-s.m // rows) * -(-s.n // columns)
+            yield tiles * dot_cycles(v, rows, columns, s.k) + packing, DotPlan(rows, columns, flat, pack_b)
+
+
+def choose(v: Vectors, s: Shape, vector_bytes: int) -> BroadcastPlan | DotPlan:
+    """The plan of least cost for a shape without zeros."""
+    count = registers(vector_bytes)
+    plans = [*broadcast_candidates(v, s, count), *dot_candidates(v, s, count)]
+    return min(plans, key=lambda candidate: candidate[0])[1]

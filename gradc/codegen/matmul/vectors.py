@@ -1,0 +1,203 @@
+"""Vectors of one element type: loads, stores, multiply-add, and the shuffles that transpose or sum a set of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradc.codegen.matmul.code import Code
+
+LANE_BYTES = 16
+"""Shuffles that stay within 16-byte lanes are one cheap instruction on every target."""
+
+MOST_LANES = 16
+"""Vectors of narrow integers stop here: a transposition costs text in proportion to the lanes."""
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element type: its LLVM name, bytes, and how it is multiplied and added (`float`, `int` or `bool`)."""
+
+    llvm: str
+    size: int
+    kind: str
+
+    @property
+    def zero(self) -> str:
+        """The literal zero."""
+        return "0.0" if self.kind == "float" else "0"
+
+
+ELEMENTS = {
+    "f32": Element("float", 4, "float"),
+    "f64": Element("double", 8, "float"),
+    "bool": Element("i8", 1, "bool"),
+} | {f"{sign}{bits}": Element(f"i{bits}", bits // 8, "int") for sign in "iu" for bits in (8, 16, 32, 64)}
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Operations on vectors of `lanes` elements; every method appends to the code it is given.
+
+    Pointers are taken to be aligned to one element only. A `count` below `lanes` touches the first `count` elements
+    of memory: by a masked access if the target has those, else by a shorter vector.
+    """
+
+    element: Element
+    lanes: int
+    masked: bool
+
+    @property
+    def type(self) -> str:
+        """The LLVM type of one vector."""
+        return self._type(self.lanes)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in one vector."""
+        return self.lanes * self.element.size
+
+    def _type(self, lanes: int) -> str:
+        return f"<{lanes} x {self.element.llvm}>"
+
+    def _mangled(self) -> str:
+        prefix = "f" if self.element.kind == "float" else "i"
+        return f"v{self.lanes}{prefix}{self.element.size * 8}"
+
+    def _mask(self, count: int) -> str:
+        bits = ", ".join(f"i1 {int(i < count)}" for i in range(self.lanes))
+        return f"<{self.lanes} x i1> <{bits}>"
+
+    def _shuffle(self, code: Code, a: str, b: str, lanes: int, picks: Sequence[int]) -> str:
+        kind = self._type(lanes)
+        picked = ", ".join(f"i32 {i}" for i in picks)
+        return code.let(f"shufflevector {kind} {a}, {kind} {b}, <{len(picks)} x i32> <{picked}>")
+
+    def load(self, code: Code, pointer: str, count: int | None = None) -> str:
+        """The vector at `pointer`; lanes from `count` on are zero and their memory is not touched."""
+        align = self.element.size
+        if count is None or count == self.lanes:
+            return code.let(f"load {self.type}, ptr {pointer}, align {align}")
+        if self.masked and count > 1:
+            return code.let(
+                f"call {self.type} @llvm.masked.load.{self._mangled()}.p0(ptr align {align} {pointer}, "
+                f"{self._mask(count)}, {self.type} zeroinitializer)"
+            )
+        short = code.let(f"load {self._type(count)}, ptr {pointer}, align {align}")
+        picks = [min(i, count) for i in range(self.lanes)]
+        return self._shuffle(code, short, "zeroinitializer", count, picks)
+
+    def store(self, code: Code, value: str, pointer: str, count: int | None = None) -> None:
+        """Store the first `count` lanes."""
+        align = self.element.size
+        if count is None or count == self.lanes:
+            code.do(f"store {self.type} {value}, ptr {pointer}, align {align}")
+        elif self.masked and count > 1:
+            code.do(
+                f"call void @llvm.masked.store.{self._mangled()}.p0({self.type} {value}, ptr align {align} {pointer}, "
+                f"{self._mask(count)})"
+            )
+        else:
+            self._store_first(code, value, self.lanes, pointer, count)
+
+    def _store_first(self, code: Code, value: str, lanes: int, pointer: str, count: int) -> None:
+        if count < lanes:
+            value = self._shuffle(code, value, "poison", lanes, range(count))
+        code.do(f"store {self._type(count)} {value}, ptr {pointer}, align {self.element.size}")
+
+    def splat(self, code: Code, pointer: str) -> str:
+        """The one element at `pointer` in every lane."""
+        scalar = code.let(f"load {self.element.llvm}, ptr {pointer}, align {self.element.size}")
+        first = code.let(f"insertelement {self.type} poison, {self.element.llvm} {scalar}, i64 0")
+        zeros = f"<{self.lanes} x i32> zeroinitializer"
+        return code.let(f"shufflevector {self.type} {first}, {self.type} poison, {zeros}")
+
+    def add(self, code: Code, a: str, b: str, lanes: int | None = None) -> str:
+        """a + b (or, for bool)."""
+        if "zeroinitializer" in (a, b):
+            return b if a == "zeroinitializer" else a
+        operation = {"float": "fadd", "int": "add", "bool": "or"}[self.element.kind]
+        return code.let(f"{operation} {self._type(lanes or self.lanes)} {a}, {b}")
+
+    def multiply_add(self, code: Code, a: str, b: str, c: str) -> str:
+        """a * b + c, fused where the target can (a and b or c, for bool)."""
+        if self.element.kind == "float":
+            kind = self.type
+            return code.let(
+                f"call {kind} @llvm.fmuladd.{self._mangled()}({kind} {a}, {kind} {b}, {kind} {c})"
+            )
+        product = code.let(f"{'mul' if self.element.kind == 'int' else 'and'} {self.type} {a}, {b}")
+        return self.add(code, product, c)
+
+    # A transposition is a tree of exchanges between pairs of vectors: first within 16-byte lanes, then whole lanes.
+
+    def _stages(self, lanes: int) -> list[tuple[list[int], list[int]]]:
+        """For each stage, which elements of a pair (a, b) its two results take."""
+        size = self.element.size
+        per_lane = min(lanes, LANE_BYTES // size)
+        stages: list[tuple[list[int], list[int]]] = []
+        unit = 1
+        while unit < per_lane:
+            results: list[list[int]] = []
+            for half in (0, per_lane // 2):
+                picks: list[int] = []
+                for lane in range(0, lanes, per_lane):
+                    for start in range(lane + half, lane + half + per_lane // 2, unit):
+                        picks += [*range(start, start + unit), *range(lanes + start, lanes + start + unit)]
+                results.append(picks)
+            stages.append((results[0], results[1]))
+            unit *= 2
+        for _ in range((lanes // per_lane).bit_length() - 1):
+            starts = range(0, 2 * lanes, 2 * per_lane)
+            even = [i for s in starts for i in range(s, s + per_lane)]
+            stages.append((even, [i + per_lane for i in even]))
+        return stages
+
+    def transpose(self, code: Code, rows: Sequence[str]) -> list[str]:
+        """The columns of the square that `lanes` vectors make."""
+        stages = self._stages(self.lanes)
+        per_lane = min(self.lanes, LANE_BYTES // self.element.size)
+        within = per_lane.bit_length() - 1
+        groups = [list(rows)]
+        for depth, (low, high) in enumerate(stages):
+            parts: list[list[str]] = []
+            for group in groups:
+                pairs = list(zip(group[::2], group[1::2], strict=True))
+                parts.append([self._shuffle(code, a, b, self.lanes, low) for a, b in pairs])
+                parts.append([self._shuffle(code, a, b, self.lanes, high) for a, b in pairs])
+            groups = parts
+        # A group's number spells its column: `within` bits in order, then the bits of its lane in reverse.
+        columns = [""] * self.lanes
+        over = len(stages) - within
+        for number, (value,) in enumerate(groups):
+            place, lane = number >> over, number & ((1 << over) - 1)
+            lane = sum(1 << (over - 1 - bit) for bit in range(over) if lane >> bit & 1)
+            columns[lane * per_lane + place] = value
+        return columns
+
+    def store_sums(self, code: Code, rows: Sequence[str], pointer: str) -> None:
+        """Store the sum of each vector's lanes, one element per vector, side by side."""
+        padded = 1 << (len(rows) - 1).bit_length()
+        values, lanes = list(rows), self.lanes
+        while lanes > padded:
+            half = lanes // 2
+            low = [self._shuffle(code, v, "poison", lanes, range(half)) for v in values]
+            high = [self._shuffle(code, v, "poison", lanes, range(half, lanes)) for v in values]
+            values = [self.add(code, a, b, half) for a, b in zip(low, high, strict=True)]
+            lanes = half
+        values += ["zeroinitializer"] * (padded - len(values))
+        for low, high in self._stages(lanes):
+            sums: list[str] = []
+            for a, b in zip(values[::2], values[1::2], strict=True):
+                x = self._shuffle(code, a, b, lanes, low)
+                sums.append(self.add(code, x, self._shuffle(code, a, b, lanes, high), lanes))
+            values = sums
+        self._store_first(code, values[0], lanes, pointer, len(rows))
+
+
+def vectors(dtype: str, vector_bytes: int) -> Vectors:
+    """The widest vectors of `dtype` in registers of `vector_bytes`."""
+    if dtype not in ELEMENTS:
+        raise ValueError(f"no matrix product of {dtype!r}; element types are {', '.join(ELEMENTS)}")
+    element = ELEMENTS[dtype]
+    return Vectors(element, min(vector_bytes // element.size, MOST_LANES), masked=vector_bytes >= 32)

@@ -1,0 +1,236 @@
+"""Matrix products against NumPy: shapes around the tile sizes, transposes, batches, every element type."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from gradc.codegen import matmul
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+
+DTYPES = {"f32": np.float32, "f64": np.float64, "bool": np.bool_} | {
+    f"{sign}{bits}": np.dtype(f"{sign}{bits // 8}") for sign in "iu" for bits in (8, 16, 32, 64)
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One product; `form` spells transposes and shared operands: "nt" is A @ B.T, "*" after a letter: shared."""
+
+    m: int
+    n: int
+    k: int
+    form: str = "nn"
+    batch: int = 1
+    dtype: str = "f32"
+    vector_bytes: int = 64
+
+    def __str__(self) -> str:
+        form = self.form.replace("*", "s")
+        return f"{self.dtype}[{self.batch},{self.m},{self.n},{self.k}]{form}/{self.vector_bytes}"
+
+    @cached_property
+    def options(self) -> dict[str, bool]:
+        letters = re.findall(r"[nt]\*?", self.form)
+        names = zip("ab", letters, strict=True)
+        return {
+            key: value
+            for name, letter in names
+            for key, value in ((f"transpose_{name}", letter[0] == "t"), (f"batch_{name}", len(letter) == 1))
+        }
+
+    def product(self, symbol: str) -> matmul.Product:
+        sizes = (self.batch, self.m, self.n, self.k)
+        return matmul.define(symbol, self.dtype, *sizes, vector_bytes=self.vector_bytes, **self.options)
+
+    def operands(self) -> tuple[np.ndarray, np.ndarray]:
+        o = self.options
+        a = (self.batch if o["batch_a"] else 1, *((self.k, self.m) if o["transpose_a"] else (self.m, self.k)))
+        b = (self.batch if o["batch_b"] else 1, *((self.n, self.k) if o["transpose_b"] else (self.k, self.n)))
+        rng = np.random.default_rng(sum(a) + 7 * sum(b))
+        return _random(rng, a, self.dtype), _random(rng, b, self.dtype)
+
+    def expected(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a = a.swapaxes(1, 2) if self.options["transpose_a"] else a
+        b = b.swapaxes(1, 2) if self.options["transpose_b"] else b
+        wide = {"f32": np.float64, "f64": np.longdouble}.get(self.dtype)
+        c = np.matmul(a.astype(wide), b.astype(wide)) if wide else np.matmul(a, b)
+        return np.broadcast_to(c, (self.batch, self.m, self.n))
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if dtype in ("f32", "f64"):
+        return rng.standard_normal(shape).astype(DTYPES[dtype])
+    if dtype == "bool":
+        return rng.random(shape) < 0.2
+    limits = np.iinfo(DTYPES[dtype])
+    return rng.integers(limits.min, limits.max, shape, DTYPES[dtype], endpoint=True)
+
+
+class Compiled:
+    """The cases' products in one module, callable by number."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.products = [case.product(f"product{i}") for i, case in enumerate(cases)]
+        text = "\n".join(product.text for product in self.products) + "\nattributes #1 = { nounwind }\n"
+        module = llvm.parse_assembly(text)
+        module.verify()
+        external = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
+        assert external <= {"memcpy", "memset"}
+        assert not list(module.global_variables)
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=1
+        )
+        self.engine = llvm.create_mcjit_compiler(module, machine)
+        self.engine.finalize_object()
+
+    def __call__(self, number: int, case: Case, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """C, from operands moved to addresses aligned to one element only, with guards around C and scratch."""
+        dtype = np.dtype(DTYPES[case.dtype])
+        c = _Guarded(case.batch * case.m * case.n * dtype.itemsize, dtype.itemsize)
+        scratch = _Guarded(self.products[number].scratch, 64)
+        operands = [_Guarded(x.nbytes, dtype.itemsize) for x in (a, b)]
+        for guarded, x in zip(operands, (a, b), strict=True):
+            guarded.bytes[:] = np.frombuffer(x.tobytes(), np.uint8)
+        entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(
+            self.engine.get_function_address(f"product{number}")
+        )
+        entry(*(x.bytes.ctypes.data for x in (*operands, c, scratch)))
+        for guarded in (c, scratch):
+            guarded.check()
+        return np.frombuffer(c.bytes.tobytes(), dtype).reshape(case.batch, case.m, case.n)
+
+
+class _Guarded:
+    """`size` bytes at an odd multiple of `align`, in a buffer full of a pattern that makes any float NaN."""
+
+    def __init__(self, size: int, align: int) -> None:
+        self.buffer = np.full(size + 1024, 0xFF, np.uint8)
+        self.start = 256 + (-self.buffer.ctypes.data - 256) % 128 + align
+        self.bytes = self.buffer[self.start : self.start + size]
+
+    def check(self) -> None:
+        end = self.start + self.bytes.size
+        assert (self.buffer[: self.start] == 0xFF).all() and (self.buffer[end:] == 0xFF).all(), (
+            "written outside"
+        )
+
+
+def check(cases: Sequence[Case]) -> None:
+    compiled = Compiled(cases)
+    for number, case in enumerate(cases):
+        a, b = case.operands()
+        c = compiled(number, case, a, b)
+        expected = case.expected(a, b)
+        if case.dtype not in ("f32", "f64"):
+            assert np.array_equal(c, expected), case
+            continue
+        # The error of a sum in any order, with or without fused multiply-adds, is at most k ulps of the sum of sizes.
+        bound = case.expected(abs(a), abs(b)) * (np.finfo(c.dtype).eps * (case.k + 1))
+        assert (abs(c - expected) <= bound).all(), case
+
+
+FORMS = ["nn", "nt", "tn", "tt"]
+SMALL = [
+    (1, 1, 1), (1, 1, 37), (1, 40, 5), (29, 1, 30), (41, 1, 7), (5, 3, 1), (3, 2, 70), (40, 2, 33), (4, 21, 19),
+    (13, 31, 6), (14, 32, 8), (15, 33, 9), (32, 10, 17), (7, 49, 16), (29, 15, 2), (30, 64, 3), (9, 96, 15),
+    (0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (6, 8, 64), (2, 100, 30), (57, 4, 23), (1, 8, 200), (1, 200, 9),
+]  # fmt: skip
+LARGE = [
+    (61, 70, 1100),
+    (150, 129, 300),
+    (530, 80, 140),
+    (3, 700, 130),
+    (1, 600, 300),
+    (300, 1, 290),
+    (70, 520, 256),
+]
+BATCHED = [
+    (2, 3, 4),
+    (5, 1, 9),
+    (1, 17, 6),
+    (1, 1, 20),
+    (17, 33, 10),
+    (4, 6, 1),
+    (0, 3, 2),
+    (3, 2, 0),
+    (20, 3, 12),
+]
+SHARED = [
+    ("".join(form), 3)
+    for form in itertools.product(["n", "n*", "t", "t*"], repeat=2)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("form", FORMS)
+def test_small(form: str, dtype: str, vector_bytes: int) -> None:
+    check([Case(*sizes, form, 1, dtype, vector_bytes) for sizes in SMALL])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_large(form: str, vector_bytes: int) -> None:
+    check([Case(*sizes, form, 1, "f32", vector_bytes) for sizes in LARGE])
+    if vector_bytes == 64:
+        check([Case(*sizes, form, 1, "f64", vector_bytes) for sizes in LARGE])
+
+
+@pytest.mark.parametrize(("form", "batch"), SHARED)
+def test_batched(form: str, batch: int) -> None:
+    check([Case(*sizes, form, batch, "f32", 32) for sizes in BATCHED])
+    check([Case(130, 67, 70, form, batch, "f64", 64)])
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d not in ("f32", "f64")])
+def test_exact(dtype: str) -> None:
+    sizes = [(3, 5, 7), (1, 9, 4), (9, 1, 40), (1, 1, 33), (17, 18, 3), (4, 3, 0)]
+    cases = [Case(*sizes, "nn", 1, dtype, 32) for sizes in sizes]
+    check([*cases, Case(5, 18, 20, "nt", 2, dtype, 64), Case(5, 6, 7, "tn*", 2, dtype, 16)])
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 64])
+@pytest.mark.parametrize("form", FORMS)
+def test_not_finite(form: str, vector_bytes: int) -> None:
+    """One NaN or infinity reaches its row or column of C and nothing else."""
+    cases = [
+        Case(*sizes, form, 1, "f32", vector_bytes)
+        for sizes in [(5, 19, 7), (17, 3, 40), (1, 11, 37), (70, 90, 600)]
+    ]
+    compiled = Compiled(cases)
+    for number, case in enumerate(cases):
+        for special in (np.nan, np.inf, -np.inf):
+            a, b = case.operands()
+            a.flat[a.size // 2] = special
+            b.flat[b.size // 3] = special
+            with np.errstate(invalid="ignore"):
+                expected = case.expected(a, b).astype(np.float32)
+            c = compiled(number, case, a, b)
+            finite = np.isfinite(expected)
+            assert np.array_equal(c[~finite], expected[~finite], equal_nan=True), case
+            assert np.isfinite(c[finite]).all(), case
+
+
+def test_same_text() -> None:
+    """The text, and so the order of summation, depends on the arguments only."""
+    case = Case(33, 47, 65, "nt")
+    assert case.product("f") == case.product("f")
+    assert case.product("f").text != replace(case, k=66).product("f").text
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="'c64'.*f32, f64"):
+        replace(Case(1, 1, 1), dtype="c64").product("f")
+    with pytest.raises(ValueError, match="vector_bytes is 8"):
+        replace(Case(1, 1, 1), vector_bytes=8).product("f")
