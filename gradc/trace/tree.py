@@ -15,10 +15,12 @@ open:
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import dataclasses
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,10 @@ TreeDef = optree.PyTreeSpec
 _NAMESPACE = "gradc"
 
 # optree sorts the keys of a dict unless told otherwise, by a context manager that sets a mode of the
-# namespace. It is entered for good, and held here because it would leave the mode when collected.
-_insertion_order = optree.dict_insertion_ordered(True, namespace=_NAMESPACE)
-_insertion_order.__enter__()
+# namespace. It is entered until the interpreter ends: collected any later, it would complain to the user.
+_insertion_order = ExitStack()
+_insertion_order.enter_context(optree.dict_insertion_ordered(True, namespace=_NAMESPACE))
+atexit.register(_insertion_order.close)
 
 # Types known not to be dataclasses of the user's: `flatten` looks no further at leaves of these types.
 _leaf_types: set[type] = {type(None), bool, int, float, complex, str, bytes, np.ndarray}

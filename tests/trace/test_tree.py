@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
@@ -123,6 +125,12 @@ def test_dict_order_holds_in_other_threads():
     thread.start()
     thread.join()
     assert seen == [[1, 2]]
+
+
+def test_the_interpreter_ends_in_silence():
+    code = "from gradc.trace import tree; keep = tree.structure({'b': 1, 'a': 2})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == ended.stderr == ""
 
 
 def test_structure_knows_types_and_fields():
