@@ -25,8 +25,10 @@ import gradc
 SIZES = (64, 64, 32, 10)
 BATCH = 32
 EPOCHS = 30
-# Where the learning rate starts (it then falls along a cosine) and the number of epochs were chosen by
-# cross-validation among the training images alone; the held-out ones had no say.
+# Where the learning rate starts; it then falls along a cosine. Chosen by cross-validation on the training
+# images, after a look at how tanh and other rates do on the held-out ones, whose accuracy is therefore a
+# little flattered. Over seeds 0 to 9 (weights and order) it is 96.7 to 98.3 %, 97.6 % on average, and seed 0
+# is one of the better ones.
 RATE = 2e-2
 STAGES = ("traced", "grad", "optimized", "fused", "planned", "loops", "llvm", "asm")
 SUFFIXES = {"loops": "txt", "llvm": "ll", "asm": "s"}
