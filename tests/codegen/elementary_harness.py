@@ -1,0 +1,97 @@
+"""Compiles elementary functions to native code and applies them to arrays, for tests and measurements."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from gradc.codegen import elementary
+
+DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+_LOOP = """
+define void @loop(ptr noalias %out, {params}, i64 %n) {{
+entry:
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %body, label %done
+body:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+{loads}
+  %r = call {type} @{symbol}({arguments})
+  %o = getelementptr {scalar}, ptr %out, i64 %i
+  store {type} %r, ptr %o, align 4
+  %next = add i64 %i, {lanes}
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %body, label %done
+done:
+  ret void
+}}
+attributes #0 = {{ alwaysinline nounwind }}
+"""
+
+
+@cache
+def target_machine() -> llvm.TargetMachine:
+    """The machine the tests run on."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+    )
+
+
+def elf_machine(cpu: str) -> llvm.TargetMachine:
+    """A machine that writes ELF objects for Linux on x86-64, of a CPU by LLVM's name or the host's."""
+    target_machine()
+    host = {"cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten()}
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    return target.create_target_machine(**(host if cpu == "host" else {"cpu": cpu}), opt=2)
+
+
+def loop_module(name: str, dtype: str, lanes: int) -> llvm.ModuleRef:
+    """A module with `loop(out, x[, y], n)`: the function over n elements (a multiple of lanes), optimized."""
+    symbol, text = elementary.define(name, dtype, lanes)
+    scalar = "float" if dtype == "f32" else "double"
+    type_ = scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+    letters = "xy"[: elementary.NAMES[name]]
+    loads = "\n".join(
+        f"  %p{c} = getelementptr {scalar}, ptr %a{c}, i64 %i\n  %{c} = load {type_}, ptr %p{c}, align 4"
+        for c in letters
+    )
+    text += _LOOP.format(
+        params=", ".join(f"ptr %a{c}" for c in letters),
+        arguments=", ".join(f"{type_} %{c}" for c in letters),
+        loads=loads, type=type_, scalar=scalar, symbol=symbol, lanes=lanes,
+    )  # fmt: skip
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    llvm.create_pass_builder(target_machine(), options).getModulePassManager().run(
+        module, llvm.create_pass_builder(target_machine(), options)
+    )
+    return module
+
+
+@cache
+def compiled(name: str, dtype: str, lanes: int) -> tuple[llvm.ExecutionEngine, Callable[..., None]]:
+    """The engine (which owns the code) and the C function of `loop_module`."""
+    engine = llvm.create_mcjit_compiler(loop_module(name, dtype, lanes), target_machine())
+    engine.finalize_object()
+    pointers = [ctypes.c_void_p] * (1 + elementary.NAMES[name])
+    return engine, ctypes.CFUNCTYPE(None, *pointers, ctypes.c_int64)(engine.get_function_address("loop"))
+
+
+def apply(name: str, dtype: str, *arguments: np.ndarray, lanes: int | None = None) -> np.ndarray:
+    """The compiled function of arrays of one shape, one after another `lanes` elements at a time."""
+    lanes = lanes or (16 if dtype == "f32" else 8)
+    arrays = np.broadcast_arrays(*[np.asarray(a, DTYPES[dtype]) for a in arguments])
+    size = arrays[0].size
+    padded = [np.resize(a.ravel(), -(-size // lanes) * lanes) for a in arrays]
+    out = np.empty_like(padded[0])
+    _, loop = compiled(name, dtype, lanes)
+    loop(out.ctypes.data, *(a.ctypes.data for a in padded), out.size)
+    return out[:size].reshape(arrays[0].shape)

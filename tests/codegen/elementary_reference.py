@@ -1,0 +1,123 @@
+"""What the elementary functions are measured against: arguments, exact values, errors in ulps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf, pi
+
+import mpmath
+import numpy as np
+import scipy.special
+
+from tests.codegen.elementary_harness import DTYPES
+
+# The exact value is kept as a pair of float64: their sum.
+Reference = tuple[np.ndarray, np.ndarray]
+
+
+def ulps(results: np.ndarray, reference: Reference) -> np.ndarray:
+    """|result - exact| in units of the last place of the exact value (of the smallest normal, below it).
+
+    Infinities and NaN count as 0 if the exact value rounds to them, as infinite errors if not.
+    """
+    high, low = reference
+    limits = np.finfo(results.dtype)
+    with np.errstate(all="ignore"):
+        exponent = np.maximum(np.frexp(high)[1] - 1, limits.minexp)
+        # The exact value may lie just below the power of two that `high` is.
+        below = (
+            (np.abs(np.frexp(high)[0]) == 0.5) & (np.sign(low) == -np.sign(high)) & (exponent > limits.minexp)
+        )
+        place = np.ldexp(1.0, exponent - below - limits.nmant)
+        error = np.abs((results.astype(np.float64) - high) / place - low / place)
+        rounded = high.astype(results.dtype)
+    same = (results == rounded) | (np.isnan(results) & np.isnan(high))
+    finite = np.isfinite(results) & np.isfinite(rounded)
+    return np.where(finite, error, np.where(same, 0.0, inf))
+
+
+def by_mpmath(function: Callable[..., mpmath.mpf], *arguments: np.ndarray) -> Reference:
+    """The function at every point, by mpmath with 120 bits."""
+    high, low = [], []
+    for point in zip(*(a.astype(np.float64).tolist() for a in arguments), strict=True):
+        with mpmath.workprec(120):
+            value = function(*map(mpmath.mpf, point))
+            value = mpmath.nan if isinstance(value, mpmath.mpc) else value
+            high.append(float(value))
+            low.append(float(value - mpmath.mpf(high[-1])) if np.isfinite(high[-1]) else 0.0)
+    return np.array(high), np.array(low)
+
+
+def by_float64(function: Callable[..., np.ndarray], *arguments: np.ndarray) -> Reference:
+    """The function in NumPy's or SciPy's float64: exact enough for float32."""
+    with np.errstate(all="ignore"):
+        high = function(*(a.astype(np.float64) for a in arguments))
+    return high, np.zeros_like(high)
+
+
+def _log1p(x: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.log1p(x) if x > -1 else (-mpmath.inf if x == -1 else mpmath.nan)
+
+
+def _log(x: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.log(x) if x > 0 else (-mpmath.inf if x == 0 else mpmath.nan)
+
+
+def _expit(x: mpmath.mpf) -> mpmath.mpf:
+    return 1 / (1 + mpmath.exp(-x))
+
+
+_EXACT: dict[str, Callable[..., mpmath.mpf]] = {
+    "exp": mpmath.exp, "exp2": lambda x: mpmath.mpf(2) ** x, "expm1": mpmath.expm1, "expit": _expit,
+    "log": _log, "log1p": _log1p, "tanh": mpmath.tanh, "sin": mpmath.sin, "cos": mpmath.cos,
+    "erf": mpmath.erf, "power": mpmath.power,
+}  # fmt: skip
+REFERENCE: dict[tuple[str, str], Callable[..., Reference]] = {}
+for _name, _exact in _EXACT.items():
+    REFERENCE[_name, "f64"] = partial(by_mpmath, _exact)
+    REFERENCE[_name, "f32"] = partial(by_float64, getattr(np, _name, None) or getattr(scipy.special, _name))
+
+# Where a function is neither constant nor out of range, in float32 and float64.
+_RANGES = {
+    "exp": ((-104, 89), (-746, 710)), "exp2": ((-150, 128), (-1075, 1024)), "expm1": ((-18, 89), (-38, 710)),
+    "expit": ((-104, 20), (-746, 40)), "log": ((0, 4), (0, 4)), "log1p": ((-1, 4), (-1, 4)),
+    "tanh": ((-10, 10), (-20, 20)), "sin": ((-200, 200), (-200, 200)), "cos": ((-200, 200), (-200, 200)),
+    "erf": ((-4, 4), (-6, 6)),
+}  # fmt: skip
+
+
+def sample(name: str, dtype: str, size: int, seed: int = 0) -> list[np.ndarray]:
+    """About `size` points: over the range that matters, near 0 and 1, of every exponent, and near k pi/2.
+
+    For power, pairs whose result neither overflows nor vanishes; others are special values' business.
+    """
+    rng = np.random.default_rng([seed, size])
+    kind = DTYPES[dtype]
+    limits = np.finfo(kind)
+    if name == "power":
+        x = np.concatenate([
+            np.exp2(rng.uniform(limits.minexp, limits.maxexp, size // 2)),
+            rng.uniform(0.5, 2, size // 4),
+            1 + rng.uniform(-1, 1, size // 4) * np.exp2(-rng.uniform(0, limits.nmant, size // 4)),
+        ]).astype(kind)  # fmt: skip
+        largest = -limits.minexp - limits.nmant + 1
+        with np.errstate(all="ignore"):
+            bound = np.minimum(largest / np.abs(np.log2(x.astype(np.float64))), limits.max / 2)
+        y = (rng.uniform(-1.0, 1.0, x.size) * bound).astype(kind)
+        whole = rng.uniform(size=x.size) < 0.25
+        return [np.where(whole, -x, x), np.where(whole, np.rint(y), y)]
+    low, high = _RANGES[name][dtype == "f64"]
+    bits = np.dtype(f"u{kind.itemsize}")
+    patterns = rng.integers(0, 1 << (8 * kind.itemsize), size // 4, dtype=bits).view(kind)
+    tiny = np.exp2(rng.uniform(-limits.nmant - 4, 2, size // 4)) * rng.choice([-1, 1], size // 4)
+    points = [patterns[np.isfinite(patterns)], tiny, rng.uniform(low, high, size // 2)]
+    if name in ("sin", "cos", "tan"):
+        points.append(np.arange(-200, 200) * (pi / 2))
+        points.append(np.exp2(rng.uniform(3, 40, size // 4)))
+        # The float64 nearest to a multiple of pi/2, relative to its size.
+        points.append(np.array([6381956970095103 * 2.0**797 if dtype == "f64" else 16367173 * 2.0**72]))
+    if name.startswith("log"):
+        points.append(np.exp2(rng.uniform(-1, 1, size // 4)) - (name == "log1p"))
+    with np.errstate(over="ignore"):
+        return [np.concatenate(points).astype(kind)]

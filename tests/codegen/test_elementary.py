@@ -1,0 +1,150 @@
+"""The elementary functions: errors in ulps, special values, equal lanes, and nothing left undefined."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import llvmlite.binding as llvm
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+
+from gradc.codegen import elementary
+from tests.codegen.elementary_harness import DTYPES, apply, elf_machine
+from tests.codegen.elementary_reference import REFERENCE, sample, ulps
+
+# The largest error allowed, in ulps, in float32 and float64.
+BOUNDS = {
+    "exp": (0.80, 0.80), "expm1": (0.65, 0.65), "exp2": (0.80, 0.80), "expit": (0.80, 0.80),
+    "log": (0.75, 0.75), "log1p": (0.75, 0.75),
+    "tanh": (0.60, 0.60), "sin": (0.75, 0.75), "cos": (0.75, 0.75),
+    "erf": (0.90, 0.90), "power": (0.60, 0.80),
+}  # fmt: skip
+CASES = [(name, dtype) for name in elementary.NAMES for dtype in DTYPES]
+IDS = [f"{name}-{dtype}" for name, dtype in CASES]
+NUMPY = {name: getattr(np, name, None) or getattr(scipy.special, name) for name in elementary.NAMES}
+
+
+def test_every_function_has_a_bound() -> None:
+    assert BOUNDS.keys() == elementary.NAMES.keys()
+
+
+def worst_error(name: str, dtype: str, arguments: list[np.ndarray]) -> tuple[float, str]:
+    """The largest error over the arguments, and the arguments it is at."""
+    results = apply(name, dtype, *arguments)
+    errors = ulps(results, REFERENCE[name, dtype](*arguments))
+    i = int(np.argmax(errors))
+    return float(errors[i]), f"{name}({', '.join(repr(a[i]) for a in arguments)}) = {results[i]!r}"
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=IDS)
+def test_accuracy(name: str, dtype: str) -> None:
+    size = 20_000 if dtype == "f32" else 2_000
+    error, where = worst_error(name, dtype, sample(name, dtype, size))
+    assert error <= BOUNDS[name][dtype == "f64"], where
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=IDS)
+def test_accuracy_everywhere(name: str, dtype: str) -> None:
+    for seed in range(20):
+        error, where = worst_error(name, dtype, sample(name, dtype, 10**6 if dtype == "f32" else 10**4, seed))
+        assert error <= BOUNDS[name][dtype == "f64"], where
+
+
+def special_arguments(dtype: str) -> np.ndarray:
+    """Zeros, ones, infinities, NaN, the smallest and largest numbers, integers and halves, both signs."""
+    limits = np.finfo(DTYPES[dtype])
+    positive = [
+        0,
+        limits.smallest_subnormal,
+        limits.smallest_normal,
+        0.5,
+        1,
+        2,
+        3,
+        limits.max,
+        np.inf,
+        np.nan,
+    ]
+    positive += [2.5, 2**limits.nmant - 0.5, 2**limits.nmant + 1, 2 ** (limits.nmant + 1), 1e30]
+    return np.array([*positive, *np.negative(positive)], DTYPES[dtype])
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=IDS)
+def test_special_values(name: str, dtype: str) -> None:
+    """Where NumPy's result is a zero, an infinity, NaN or an integer, so is ours, with the same sign."""
+    x = special_arguments(dtype)
+    arguments = [x] if elementary.NAMES[name] == 1 else [a.ravel() for a in np.meshgrid(x, x)]
+    with np.errstate(all="ignore"):
+        expected = NUMPY[name](*arguments)
+    results = apply(name, dtype, *arguments)
+    exact = (np.abs(expected) <= 16) & (expected == np.rint(expected)) | ~np.isfinite(expected)
+    same = (results == expected) & (np.signbit(results) == np.signbit(expected))
+    same |= np.isnan(results) & np.isnan(expected)
+    wrong = [(*(a[i] for a in arguments), results[i], expected[i]) for i in np.flatnonzero(exact & ~same)]
+    assert not wrong, "arguments, result, NumPy's"
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=IDS)
+def test_lanes_agree(name: str, dtype: str) -> None:
+    arguments = [np.concatenate([a, special_arguments(dtype)]) for a in sample(name, dtype, 300)]
+    expected = apply(name, dtype, *arguments, lanes=1)
+    for lanes in (2, 4, 8, 16):
+        results = apply(name, dtype, *arguments, lanes=lanes)
+        number = ~np.isnan(expected)
+        assert np.array_equal(np.isnan(results), ~number)
+        assert results[number].tobytes() == expected[number].tobytes()
+
+
+def undefined_symbols(elf: bytes) -> set[str]:
+    """The names an ELF64 object file leaves to others."""
+    (start,) = struct.unpack_from("<Q", elf, 0x28)
+    entry, count = struct.unpack_from("<HH", elf, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", elf, start + i * entry) for i in range(count)]
+    (symbols,) = (s for s in sections if s[1] == 2)
+    names = sections[symbols[6]][4]
+    found = set()
+    for at in range(symbols[4] + 24, symbols[4] + symbols[5], 24):  # the first symbol means none
+        name, _, _, section = struct.unpack_from("<IBBH", elf, at)
+        if section == 0:
+            found.add(elf[names + name : elf.index(b"\0", names + name)].decode())
+    return found
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4", "host"])
+def test_nothing_is_left_undefined(cpu: str) -> None:
+    """Every intrinsic becomes instructions, with AVX2 and AVX-512; nothing is called that is not there."""
+    machine = elf_machine(cpu)
+    for dtype, lanes in (("f32", 1), ("f32", 16), ("f64", 1), ("f64", 4)):
+        text = elementary.define_all([(name, dtype, lanes) for name in elementary.NAMES])
+        # As it stands a function is internal, and would be dropped.
+        text = re.sub(r"define internal (.*) #0", r"define \1 nounwind", text)
+        module = llvm.parse_assembly(text)
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        assert undefined_symbols(machine.emit_object(module)) == set()
+
+
+def test_definitions_are_written_once() -> None:
+    text = elementary.define_all([("sin", "f32", 16), ("cos", "f32", 16), ("sin", "f32", 16)])
+    heads = re.findall(r"^(?:define|declare).*@([\w.]+)\(", text, re.MULTILINE)
+    assert len(heads) == len(set(heads))
+    assert {"gradc.sin.f32.16", "gradc.cos.f32.16", "gradc.quarter_turns"} <= set(heads)
+
+
+def test_refusals() -> None:
+    with pytest.raises(KeyError, match="gamma"):
+        elementary.define("gamma", "f32", 4)
+    with pytest.raises(ValueError, match="f16"):
+        elementary.define("exp", "f16", 4)
+
+
+def test_mpmath_is_the_reference() -> None:
+    """A wrong result is seen: one last place added to a right one is more than half an ulp off."""
+    x = np.array([0.3])
+    assert ulps(np.exp(x), REFERENCE["exp", "f64"](x))[0] < 0.51
+    assert ulps(np.nextafter(np.nextafter(np.exp(x), 2), 2), REFERENCE["exp", "f64"](x))[0] > 1
+    assert mpmath.mp.prec == 53
