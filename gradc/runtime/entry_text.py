@@ -1,0 +1,400 @@
+"""The native routine of all entries, as LLVM text: it runs one call as a plan says.
+
+Three abbreviations keep it readable; `expand` turns them into plain LLVM:
+
+    %x = field TYPE %record Record.name    load a field of a record (`FIELDS`)
+    %x = item TYPE %table %i               load word i of a table;  `put TYPE %x %table %i` stores it
+    loop %i to %n ... again %i             run what is between for i = 0 .. n-1; `br label %i.latch` goes on
+
+Of memory layouts it assumes that an object's type is the last word of its header, so that NumPy's documented
+`PyArrayObject` follows at `object.__basicsize__`; both hold with and without the GIL, and
+`entry_routine.layout_fault` reads off real objects whether they do. Everything else is C API.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Final
+
+from gradc.runtime.entry_plan import KINDS, LEAF, MOVE, PLAN
+from gradc.runtime.entry_python import ALIGNMENT
+
+HEADER: Final = object.__basicsize__
+
+FIELDS: Final = {
+    **{f"Plan.{name}": 8 * k for k, name in enumerate(PLAN)},
+    **{f"Leaf.{name}": 8 * k for k, name in enumerate(LEAF)},
+    **{f"Move.{name}": 8 * k for k, name in enumerate(MOVE)},
+    "Object.type": HEADER - 8,
+    "Array.data": HEADER,
+    "Array.nd": HEADER + 8,
+    "Array.dimensions": HEADER + 16,
+    "Array.descr": HEADER + 40,
+    "Array.flags": HEADER + 48,
+}
+"""Byte offsets."""
+
+PYTHON_API: Final = """
+declare ptr @PyTuple_GetItem(ptr, i64)
+declare ptr @PyTuple_New(i64)
+declare i32 @PyTuple_SetItem(ptr, i64, ptr)
+declare double @PyFloat_AsDouble(ptr)
+declare ptr @PyLong_FromLongLong(i64)
+declare ptr @PyObject_CallObject(ptr, ptr)
+declare ptr @PyErr_NoMemory()
+declare ptr @PyMem_RawMalloc(i64)
+declare void @PyMem_RawFree(ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare void @Py_IncRef(ptr)
+declare void @Py_DecRef(ptr)
+"""
+
+NUMPY_API: Final = """
+declare ptr @PyArray_Scalar(ptr, ptr, ptr)
+declare void @PyArray_ScalarAsCtype(ptr, ptr)
+declare zeroext i8 @PyArray_EquivTypes(ptr, ptr)
+declare ptr @PyArray_Empty(i32, ptr, ptr, i32)
+"""
+
+ALIGNED_C_ORDER: Final = 0x0101
+"""NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS"""
+
+ROUTINE: Final = """
+; The METH_FASTCALL function: finds the plan, gives the call its frame, and takes it back. (A frame on the
+; stack is small enough to need no probe, which on Windows would be a library's function.)
+define ptr @entry(ptr %self, ptr %args, i64 %count) "no-stack-arg-probe" {
+  %words = call ptr @PyTuple_GetItem(ptr %self, i64 0)
+  %plan = field ptr %words Array.data
+  %inputs = field i64 %plan Plan.inputs
+  %fits = icmp eq i64 %count, %inputs
+  br i1 %fits, label %open, label %miss
+miss:
+  %missed = field ptr %plan Plan.miss
+  call void @Py_IncRef(ptr %missed)
+  ret ptr %missed
+open:
+  %bytes = field i64 %plan Plan.frame_bytes
+  %on_heap = field i64 %plan Plan.on_heap
+  %large = icmp ne i64 %on_heap, 0
+  br i1 %large, label %heap, label %stack
+stack:
+  %local = alloca i8, i64 %bytes, align ALIGNMENT
+  %quick = call ptr @run(ptr %plan, ptr %args, ptr %local)
+  ret ptr %quick
+heap:
+  %block = call ptr @PyMem_RawMalloc(i64 %bytes)
+  %empty = icmp eq ptr %block, null
+  br i1 %empty, label %full, label %held
+full:
+  %raised = call ptr @PyErr_NoMemory()
+  ret ptr %raised
+held:
+  %start = ptrtoint ptr %block to i64
+  %past = add i64 %start, ALIGNMENT_LESS_ONE
+  %skipped = and i64 %past, -ALIGNMENT
+  %frame = inttoptr i64 %skipped to ptr
+  %result = call ptr @run(ptr %plan, ptr %args, ptr %frame)
+  call void @PyMem_RawFree(ptr %block)
+  ret ptr %result
+}
+
+; The address of an input's elements, or null where the object is not exactly what the leaf says.
+define internal ptr @read(ptr %leaf, ptr %object, ptr %frame) {
+  %type = field ptr %object Object.type
+  %first = field ptr %leaf Leaf.type
+  %is_first = icmp eq ptr %type, %first
+  br i1 %is_first, label %typed, label %other
+other:
+  %twin = field ptr %leaf Leaf.twin
+  %is_twin = icmp eq ptr %type, %twin
+  br i1 %is_twin, label %typed, label %miss
+typed:
+  %place = field i64 %leaf Leaf.number
+  %number = getelementptr i8, ptr %frame, i64 %place
+  %kind = field i64 %leaf Leaf.kind
+  switch i64 %kind, label %array [ i64 KIND_FLOAT, label %float  i64 KIND_SCALAR, label %scalar ]
+float:
+  %x = call double @PyFloat_AsDouble(ptr %object)
+  store double %x, ptr %number
+  ret ptr %number
+scalar:
+  call void @PyArray_ScalarAsCtype(ptr %object, ptr %number)
+  ret ptr %number
+array:
+  %flags = field i32 %object Array.flags
+  %layout = and i32 %flags, ALIGNED_C_ORDER
+  %plain = icmp eq i32 %layout, ALIGNED_C_ORDER
+  br i1 %plain, label %ordered, label %miss
+ordered:
+  %have.nd = field i32 %object Array.nd
+  %nd = zext i32 %have.nd to i64
+  %want.nd = field i64 %leaf Leaf.nd
+  %same.nd = icmp eq i64 %nd, %want.nd
+  br i1 %same.nd, label %axes, label %miss
+axes:
+  %have.shape = field ptr %object Array.dimensions
+  %want.shape = field ptr %leaf Leaf.shape
+  loop %axis to %nd
+  %have.size = item i64 %have.shape %axis
+  %want.size = item i64 %want.shape %axis
+  %same.size = icmp eq i64 %have.size, %want.size
+  br i1 %same.size, label %axis.latch, label %miss
+  again %axis
+  %have.descr = field ptr %object Array.descr
+  %want.descr = field ptr %leaf Leaf.descr
+  %same.descr = icmp eq ptr %have.descr, %want.descr
+  br i1 %same.descr, label %accept, label %compare
+compare:                                        ; unpickled dtypes, and twins, are other objects
+  %equivalent = call zeroext i8 @PyArray_EquivTypes(ptr %have.descr, ptr %want.descr)
+  %equal = icmp ne i8 %equivalent, 0
+  br i1 %equal, label %accept, label %miss
+accept:
+  %data = field ptr %object Array.data
+  ret ptr %data
+miss:
+  ret ptr null
+}
+
+; One call: a new reference to the result or to MISS, or null with an exception set.
+define internal ptr @run(ptr %plan, ptr %args, ptr %frame) {
+  %slots.place = field i64 %plan Plan.slots
+  %slots = getelementptr i8, ptr %frame, i64 %slots.place
+  %arena.place = field i64 %plan Plan.arena
+  %arena = getelementptr i8, ptr %frame, i64 %arena.place
+  %in.place = field i64 %plan Plan.in
+  %in = getelementptr i8, ptr %frame, i64 %in.place
+  %out.place = field i64 %plan Plan.out
+  %out = getelementptr i8, ptr %frame, i64 %out.place
+  %inputs = field i64 %plan Plan.inputs
+  %outputs = field i64 %plan Plan.outputs
+
+  %input_leaves = field ptr %plan Plan.input_leaves
+  loop %i to %inputs
+  %i.place = mul i64 %i, LEAF_BYTES
+  %i.leaf = getelementptr i8, ptr %input_leaves, i64 %i.place
+  %argument = item ptr %args %i
+  %input = call ptr @read(ptr %i.leaf, ptr %argument, ptr %frame)
+  put ptr %input %in %i
+  %wrong = icmp eq ptr %input, null
+  br i1 %wrong, label %miss, label %i.latch
+  again %i
+
+  %constants = field i64 %plan Plan.constants
+  %constant_data = field ptr %plan Plan.constant_data
+  loop %c to %constants
+  %constant = item ptr %constant_data %c
+  %c.in = add i64 %inputs, %c
+  put ptr %constant %in %c.in
+  br label %c.latch
+  again %c
+
+  %cleared_words = field i64 %plan Plan.cleared_words
+  loop %z to %cleared_words
+  put i64 0 %frame %z
+  br label %z.latch
+  again %z
+
+  %output_leaves = field ptr %plan Plan.output_leaves
+  loop %o to %outputs
+  %o.place = mul i64 %o, LEAF_BYTES
+  %o.leaf = getelementptr i8, ptr %output_leaves, i64 %o.place
+  %o.kind = field i64 %o.leaf Leaf.kind
+  %o.array = icmp eq i64 %o.kind, KIND_ARRAY
+  br i1 %o.array, label %allocate, label %reserve
+reserve:
+  %number.place = field i64 %o.leaf Leaf.number
+  %number = getelementptr i8, ptr %frame, i64 %number.place
+  put ptr %number %out %o
+  br label %o.latch
+allocate:
+  %descr = field ptr %o.leaf Leaf.descr
+  call void @Py_IncRef(ptr %descr)              ; PyArray_Empty takes it over
+  %nd = field i64 %o.leaf Leaf.nd
+  %axes = trunc i64 %nd to i32
+  %shape = field ptr %o.leaf Leaf.shape
+  %array = call ptr @PyArray_Empty(i32 %axes, ptr %shape, ptr %descr, i32 0)
+  put ptr %array %slots %o
+  %refused = icmp eq ptr %array, null
+  br i1 %refused, label %close, label %allocated
+allocated:
+  %data = field ptr %array Array.data
+  put ptr %data %out %o
+  br label %o.latch
+  again %o
+
+  %compute = field ptr %plan Plan.compute
+  %release_gil = field i64 %plan Plan.release_gil
+  %released = icmp ne i64 %release_gil, 0
+  br i1 %released, label %without_gil, label %with_gil
+without_gil:
+  %thread = call ptr @PyEval_SaveThread()
+  call void %compute(ptr %in, ptr %out, ptr %arena, ptr %frame)
+  call void @PyEval_RestoreThread(ptr %thread)
+  br label %computed
+with_gil:
+  call void %compute(ptr %in, ptr %out, ptr %arena, ptr %frame)
+  br label %computed
+computed:
+  %status = load i64, ptr %frame
+  %failed = icmp ne i64 %status, 0
+  br i1 %failed, label %report, label %wrap
+report:
+  %on_status = field ptr %plan Plan.on_status
+  call void @raise(ptr %on_status, i64 %status)
+  br label %close
+
+wrap:
+  loop %s to %outputs
+  %s.place = mul i64 %s, LEAF_BYTES
+  %s.leaf = getelementptr i8, ptr %output_leaves, i64 %s.place
+  %s.kind = field i64 %s.leaf Leaf.kind
+  %s.array = icmp eq i64 %s.kind, KIND_ARRAY
+  br i1 %s.array, label %s.latch, label %scalar
+scalar:
+  %value = item ptr %out %s
+  %s.descr = field ptr %s.leaf Leaf.descr
+  %boxed = call ptr @PyArray_Scalar(ptr %value, ptr %s.descr, ptr null)
+  put ptr %boxed %slots %s
+  %unboxed = icmp eq ptr %boxed, null
+  br i1 %unboxed, label %close, label %s.latch
+  again %s
+
+  %tuples = field i64 %plan Plan.tuples
+  %tuple_sizes = field ptr %plan Plan.tuple_sizes
+  %first_tuple = add i64 %outputs, 1
+  loop %t to %tuples
+  %size = item i64 %tuple_sizes %t
+  %tuple = call ptr @PyTuple_New(i64 %size)
+  %t.slot = add i64 %first_tuple, %t
+  put ptr %tuple %slots %t.slot
+  %untied = icmp eq ptr %tuple, null
+  br i1 %untied, label %close, label %t.latch
+  again %t
+
+  ; From here nothing fails. Each slot owns one reference, for its first use; None's, at `outputs`, owns none.
+  %none = field ptr %plan Plan.none
+  put ptr %none %slots %outputs
+  %extras = field i64 %plan Plan.extras
+  %extra_slots = field ptr %plan Plan.extra_slots
+  loop %e to %extras
+  %extra.slot = item i64 %extra_slots %e
+  %extra = item ptr %slots %extra.slot
+  call void @Py_IncRef(ptr %extra)
+  br label %e.latch
+  again %e
+
+  %moves = field i64 %plan Plan.moves
+  %move_records = field ptr %plan Plan.move_records
+  loop %m to %moves
+  %m.place = mul i64 %m, MOVE_BYTES
+  %move = getelementptr i8, ptr %move_records, i64 %m.place
+  %into.slot = field i64 %move Move.tuple
+  %into = item ptr %slots %into.slot
+  %position = field i64 %move Move.position
+  %part.slot = field i64 %move Move.part
+  %part = item ptr %slots %part.slot
+  call i32 @PyTuple_SetItem(ptr %into, i64 %position, ptr %part)
+  br label %m.latch
+  again %m
+
+  %unused = field i64 %plan Plan.unused
+  %unused_slots = field ptr %plan Plan.unused_slots
+  loop %u to %unused
+  %idle.slot = item i64 %unused_slots %u
+  %idle = item ptr %slots %idle.slot
+  call void @Py_DecRef(ptr %idle)
+  br label %u.latch
+  again %u
+
+  %root.slot = field i64 %plan Plan.root
+  %root = item ptr %slots %root.slot
+  ret ptr %root
+
+close:                                          ; an exception is set: drop what has been made
+  %slot_count = field i64 %plan Plan.slot_count
+  loop %d to %slot_count
+  %object = item ptr %slots %d
+  call void @Py_DecRef(ptr %object)             ; does nothing to null
+  br label %d.latch
+  again %d
+  ret ptr null
+miss:
+  %missed = field ptr %plan Plan.miss
+  call void @Py_IncRef(ptr %missed)
+  ret ptr %missed
+}
+
+; Have `on_status(status)` set an exception.
+define internal void @raise(ptr %on_status, i64 %status) {
+  %number = call ptr @PyLong_FromLongLong(i64 %status)
+  %no_number = icmp eq ptr %number, null
+  br i1 %no_number, label %done, label %pack
+pack:
+  %arguments = call ptr @PyTuple_New(i64 1)
+  %no_arguments = icmp eq ptr %arguments, null
+  br i1 %no_arguments, label %drop, label %ask
+drop:
+  call void @Py_DecRef(ptr %number)
+  br label %done
+ask:
+  call i32 @PyTuple_SetItem(ptr %arguments, i64 0, ptr %number)
+  %answer = call ptr @PyObject_CallObject(ptr %on_status, ptr %arguments)
+  call void @Py_DecRef(ptr %arguments)
+  call void @Py_DecRef(ptr %answer)
+  br label %done
+done:
+  ret void
+}
+"""
+
+
+def plain_llvm() -> str:
+    """The whole module as plain LLVM."""
+    return expand(PYTHON_API + NUMPY_API + ROUTINE)
+
+
+def expand(text: str) -> str:
+    """`text` without abbreviations, and with the numbers that its names in capitals stand for."""
+    numbers = {
+        "ALIGNMENT_LESS_ONE": ALIGNMENT - 1,
+        "ALIGNMENT": ALIGNMENT,
+        "ALIGNED_C_ORDER": ALIGNED_C_ORDER,
+        "LEAF_BYTES": 8 * len(LEAF),
+        "MOVE_BYTES": 8 * len(MOVE),
+        **{f"KIND_{name.upper()}": number for name, number in KINDS.items()},
+    }
+    text = re.sub(r"\b[A-Z_]+\b", lambda m: str(numbers.get(m[0], m[0])), text)
+    text = re.sub(
+        r"(%\S+) = field (\S+) (%\S+) (\S+)",
+        lambda m: (
+            f"{m[1]}.at = getelementptr i8, ptr {m[3]}, i64 {FIELDS[m[4]]}\n"
+            f"  {m[1]} = load {m[2]}, ptr {m[1]}.at"
+        ),
+        text,
+    )
+    text = re.sub(
+        r"(%\S+) = item (\S+) (%\S+) (%\S+)",
+        r"\1.at = getelementptr i64, ptr \3, i64 \4\n  \1 = load \2, ptr \1.at",
+        text,
+    )
+    count = itertools.count()
+    text = re.sub(
+        r"put (\S+) (\S+) (%\S+) (%\S+)",
+        lambda m: (
+            f"%put{(n := next(count))} = getelementptr i64, ptr {m[3]}, i64 {m[4]}\n"
+            f"  store {m[1]} {m[2]}, ptr %put{n}"
+        ),
+        text,
+    )
+    text = re.sub(
+        r"loop %(\S+) to (%\S+)",
+        r"br label %\1.enter\n\1.enter:\n  br label %\1.test\n"
+        r"\1.test:\n  %\1 = phi i64 [ 0, %\1.enter ], [ %\1.next, %\1.latch ]\n"
+        r"  %\1.more = icmp ult i64 %\1, \2\n  br i1 %\1.more, label %\1.body, label %\1.done\n\1.body:",
+        text,
+    )
+    return re.sub(
+        r"again %(\S+)", r"\1.latch:\n  %\1.next = add i64 %\1, 1\n  br label %\1.test\n\1.done:", text
+    )
