@@ -59,6 +59,6 @@ def define(
         if size := batch * m * n * v.element.size:
             code.do(f"call void @llvm.memset.p0.i64(ptr %c, i8 0, i64 {size}, i1 false)")
         return Product(code.text(), 0)
-    plan = choose(v, shape, vector_bytes)
+    shape, plan = choose(v, shape, vector_bytes)
     driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product
     return Product(*driver(symbol, v, shape, plan))  # type: ignore[arg-type]

@@ -19,6 +19,14 @@ class Loop:
     next: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Choice:
+    """A branch: the values it leaves, and after it, the values to go on with."""
+
+    next: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+
+
 class Code:
     """The growing text of one LLVM function that returns nothing.
 
@@ -138,6 +146,22 @@ class Code:
         yield
         self.do(f"br label %end{number}")
         self.label(f"end{number}")
+
+    @contextmanager
+    def choose(self, condition: str, kind: str, otherwise: Sequence[str]) -> Iterator[Choice]:
+        """Run the body if `condition` is true; afterwards `values` are what it left in `next`, or `otherwise`."""
+        before, number = self._block, self.name()
+        self.do(f"br i1 {condition}, label %then{number}, label %end{number}")
+        self.label(f"then{number}")
+        choice = Choice()
+        yield choice
+        after = self._block
+        self.do(f"br label %end{number}")
+        self.label(f"end{number}")
+        choice.values = [
+            self.let(f"phi {kind} [ {old}, %{before} ], [ {new}, %{after} ]")
+            for old, new in zip(otherwise, choice.next, strict=True)
+        ]
 
     def call(self, symbol: str, *arguments: tuple[str, Index]) -> None:
         """Call a function that returns nothing with (LLVM type, value) arguments."""

@@ -1,12 +1,12 @@
-"""The micro-kernels: loops over register tiles of the result, and the packing of operands into panels."""
+"""The micro-kernels: loops over register tiles of the result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gradc.codegen.matmul.code import Code, Index
+from gradc.codegen.matmul.code import Code
 from gradc.codegen.matmul.vectors import Vectors
 
 
@@ -39,6 +39,7 @@ def broadcast_kernel(
     b_step: int,
     b_padded: bool,
     c_row: int,
+    advance: tuple[int, int, int],
     depth: int | None,
 ) -> str:
     """A function (a, b, c, tiles, steps, more) that computes `tiles` tiles, one below the other, with one panel of B.
@@ -49,7 +50,6 @@ def broadcast_kernel(
     code = Code(
         symbol, ["ptr noalias %a", "ptr noalias %b", "ptr noalias %c", "i64 %tiles", "i64 %steps", "i1 %more"]
     )
-    size = v.element.size
     chunks = [min(v.lanes, tile.columns - start) for start in range(0, tile.columns, v.lanes)]
     cells = [(row, chunk) for row in range(tile.rows) for chunk in range(len(chunks))]
     split = tile.split if depth is not None else 1
@@ -74,14 +74,14 @@ def broadcast_kernel(
     def place(pc: str, row: int, chunk: int) -> str:
         return code.offset(pc, row * c_row + chunk * v.bytes)
 
-    with _some(code, "%tiles"), code.loop("%tiles", [("ptr", "%a"), ("ptr", "%c")]) as rows:
-        pa, pc = rows.values
-        start = ["zeroinitializer"] * len(cells)
+    with _some(code, "%tiles"), code.loop("%tiles", [("ptr", "%a"), ("ptr", "%b"), ("ptr", "%c")]) as tiles:
+        pa, pb, pc = tiles.values
         if depth is None:
-            start = _held(code, v, [(lambda r=r, i=i: place(pc, r, i), chunks[i]) for r, i in cells])
-        sums = [start] + [["zeroinitializer"] * len(cells) for _ in range(split - 1)]
+            for row, chunk in cells:
+                code.do(f"call void @llvm.prefetch.p0(ptr {place(pc, row, chunk)}, i32 1, i32 3, i32 1)")
+        sums = [["zeroinitializer"] * len(cells) for _ in range(split)]
         turns, rest = ("%steps", 0) if depth is None else divmod(depth, split)
-        pointers = [pa, "%b"]
+        pointers = [pa, pb]
         if turns != 0:
             carried = [("ptr", p) for p in pointers] + [(v.type, value) for one in sums for value in one]
             with code.loop(turns, carried) as along:
@@ -97,23 +97,16 @@ def broadcast_kernel(
                 [v.add(code, x, y) for x, y in zip(*two, strict=True)]
                 for two in zip(sums[::2], sums[1::2], strict=True)
             ]
-        for (row, chunk), value in zip(cells, sums[0], strict=True):
+        results = sums[0]
+        if depth is None:
+            with code.choose("%more", v.type, results) as more:
+                held = [v.load(code, place(pc, row, chunk), chunks[chunk]) for row, chunk in cells]
+                more.next = [v.add(code, x, y) for x, y in zip(results, held, strict=True)]
+            results = more.values
+        for (row, chunk), value in zip(cells, results, strict=True):
             v.store(code, value, place(pc, row, chunk), chunks[chunk])
-        rows.next = [code.offset(pa, tile.rows * a.row), code.offset(pc, tile.rows * c_row)]
+        tiles.next = [code.offset(p, by) for p, by in zip(tiles.values, advance, strict=True)]
     return code.text()
-
-
-def _held(code: Code, v: Vectors, places: Sequence[tuple[object, int]]) -> list[str]:
-    """What memory holds at the places if %more, else zeros."""
-    before, number = code.block, code.name()
-    code.do(f"br i1 %more, label %held{number}, label %start{number}")
-    code.label(f"held{number}")
-    held = [v.load(code, address(), count) for address, count in places]  # type: ignore[operator]
-    code.do(f"br label %start{number}")
-    code.label(f"start{number}")
-    return [
-        code.let(f"phi {v.type} [ zeroinitializer, %{before} ], [ {value}, %held{number} ]") for value in held
-    ]
 
 
 @contextmanager
@@ -185,65 +178,4 @@ def dot_kernel(
             for i in range(0, len(run), v.lanes):
                 v.store_sums(code, run[i : i + v.lanes], code.offset(pc, at + i * size))
         tiles.next = [code.offset(p, by) for p, by in zip(tiles.values, advance, strict=True)]
-    return code.text()
-
-
-def pack_rows(symbol: str, v: Vectors, columns: int, b_step: int) -> str:
-    """A function (b, panel, steps) that copies rows of `columns` elements side by side, padded to whole vectors."""
-    code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
-    chunks = range(0, columns, v.lanes)
-    with code.loop("%steps", [("ptr", "%b"), ("ptr", "%panel")]) as along:
-        source, target = along.values
-        for i, start in enumerate(chunks):
-            value = v.load(code, code.offset(source, i * v.bytes), min(v.lanes, columns - start))
-            v.store(code, value, code.offset(target, i * v.bytes))
-        along.next = [code.offset(source, b_step), code.offset(target, len(chunks) * v.bytes)]
-    return code.text()
-
-
-def pack_columns(symbol: str, v: Vectors, columns: int, b_row: int, depth: int) -> str:
-    """A function (b, panel, steps) that transposes `columns` rows of `steps` elements into padded rows of a panel.
-
-    `steps` is at least the lanes of a vector, or else `depth`.
-    """
-    code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
-    whole, rest = divmod(columns, v.lanes)
-    width = (whole + (rest > 0)) * v.bytes
-    count = min(depth, v.lanes)
-
-    def square(pb: str, panel: str, rows: int) -> None:
-        """Transpose `rows` rows, `lanes` steps at a time; the last square overlaps the one before."""
-        squares, last = (1, 0) if depth <= v.lanes else _squares(code, v)
-        with code.loop(squares) as along:
-            at = code.min(code.mul(along.index, v.lanes), last)
-            source = code.offset(pb, code.mul(at, v.element.size))
-            target = code.offset(panel, code.mul(at, width))
-            loaded = [v.load(code, code.offset(source, row * b_row), count) for row in range(rows)]
-            loaded += ["zeroinitializer"] * (v.lanes - rows)
-            for i, column in enumerate(v.transpose(code, loaded)[:count]):
-                v.store(code, column, code.offset(target, i * width))
-
-    if whole:
-        with code.loop(whole, [("ptr", "%b"), ("ptr", "%panel")]) as groups:
-            square(*groups.values, v.lanes)
-            pb, panel = groups.values
-            groups.next = [code.offset(pb, v.lanes * b_row), code.offset(panel, v.bytes)]
-    if rest:
-        square(code.offset("%b", whole * v.lanes * b_row), code.offset("%panel", whole * v.bytes), rest)
-    return code.text()
-
-
-def _squares(code: Code, v: Vectors) -> tuple[Index, Index]:
-    """How many squares cover %steps, and the first step of the last."""
-    rounded = code.add("%steps", v.lanes - 1)
-    return code.let(f"udiv i64 {rounded}, {v.lanes}"), code.sub("%steps", v.lanes)
-
-
-def copy_block(symbol: str, source_row: int, target_row: int) -> str:
-    """A function (source, target, rows, bytes) that copies rows of `bytes` bytes between two strides."""
-    code = Code(symbol, ["ptr noalias %source", "ptr noalias %target", "i64 %rows", "i64 %bytes"])
-    with code.loop("%rows", [("ptr", "%source"), ("ptr", "%target")]) as rows:
-        source, target = rows.values
-        code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 %bytes, i1 false)")
-        rows.next = [code.offset(source, source_row), code.offset(target, target_row)]
     return code.text()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gradc.codegen.matmul.kernels import BroadcastTile, DotTile
 from gradc.codegen.matmul.vectors import Vectors
 
-PANEL_BYTES = 64 << 10
+PANEL_BYTES = 24 << 10
 """A panel of B, read once per tile of rows, should stay in L1 or stream from L2."""
 
 BLOCK_BYTES = 512 << 10
@@ -16,6 +16,12 @@ BLOCK_BYTES = 512 << 10
 
 NEAR_BYTES = 256 << 10
 """An operand of this size is read in place without harm."""
+
+FAR_BYTES = 1 << 20
+"""An operand larger than this is worth a copy if it is read often."""
+
+STREAMED_ROWS = 64
+"""Rows of an operand walked together when a row is at least a page: as many as a TLB holds."""
 
 CHAINS = 8
 """Multiply-adds that must be in flight to hide the latency of one (4 cycles, 2 a cycle)."""
@@ -28,7 +34,7 @@ PAGE_BYTES = 2048
 class Shape:
     """One product: sizes, how the operands lie (row-major of the shape written or transposed), and the batch.
 
-    `swapped`: the caller's operands come in the other order.
+    `swapped`: the caller's operands come in the other order. `transpose_c`: C is to be stored as [n, m].
     """
 
     batch: int
@@ -40,6 +46,7 @@ class Shape:
     batch_a: bool
     batch_b: bool
     swapped: bool = False
+    transpose_c: bool = False
 
 
 def simplify(s: Shape) -> Shape:
@@ -109,7 +116,10 @@ def split_by(total: int, most: int) -> Split:
 
 @dataclass(frozen=True)
 class BroadcastPlan:
-    """Vectors along n: row tiles, columns of a full panel, blocks of k and of row tiles, and what is packed."""
+    """Vectors along n: row tiles, columns of a full panel, blocks of k and of row tiles, and what is packed.
+
+    Tiles are computed panel by panel, or `across`: row by row of tiles.
+    """
 
     rows: Split
     columns: int
@@ -117,6 +127,7 @@ class BroadcastPlan:
     block_tiles: int
     pack_a: bool
     pack_b: bool
+    across: bool
 
     def tile(self, v: Vectors, rows: int, columns: int) -> BroadcastTile:
         """The register tile for an edge or a full panel."""
@@ -171,7 +182,6 @@ def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
 
 def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, BroadcastPlan]]:
     """Every tile that fits the registers, with its cost."""
-    size = v.element.size
     wide = -(-s.n // v.lanes)
     for vectors in range(1, min(wide, 8) + 1):
         most = (registers - 1 - vectors) // vectors if vectors > 1 else registers - 4
@@ -195,23 +205,29 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
 def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
     """Blocks and packing for a tile: what does not stay near is cut up, and copied if it is read often enough."""
     size = v.element.size
+    a_bytes, b_bytes, c_bytes = (x * y * size for x, y in ((s.m, s.k), (s.k, s.n), (s.m, s.n)))
+    a_stride = (s.m if s.transpose_a else s.k) * size
     panel_row = -(-min(columns, s.n) // v.lanes) * v.bytes
-    far_b = s.k * s.n * size > NEAR_BYTES
-    pack_b = s.transpose_b or (far_b and rows.count >= 4 and s.n > columns)
+    panels = -(-s.n // columns)
+    scattered = s.n * size % PAGE_BYTES == 0 or b_bytes > 4 * FAR_BYTES
+    pack_b = s.transpose_b or (b_bytes > FAR_BYTES and rows.count >= 8 and panels > 1 and scattered)
     depths = Split(s.k, 1)
     if pack_b and s.k * panel_row > PANEL_BYTES * 5 // 4:
         depths = split_by(s.k, PANEL_BYTES // panel_row)
-    elif not pack_b and far_b and s.n * size >= PAGE_BYTES and s.n > columns:
-        depths = split_by(s.k, 64)
+    elif not pack_b and (
+        # Walks over many pages, a few columns at a time.
+        (b_bytes > NEAR_BYTES and s.n * size >= PAGE_BYTES and panels > 1 and rows.count <= 2)
+        or (a_bytes > NEAR_BYTES and s.transpose_a and a_stride >= PAGE_BYTES and panels == 1)
+    ):
+        depths = split_by(s.k, STREAMED_ROWS)
     if depths.base < v.lanes:
         depths = Split(s.k, 1)
-    stride = s.m * size if s.transpose_a else s.k * size
-    panels = -(-s.n // columns)
-    far_a = s.m * s.k * size > NEAR_BYTES
-    pack_a = pack_b and far_a and panels >= 4 and (stride % PAGE_BYTES == 0 or s.transpose_a)
-    tile_bytes = rows.most * depths.most * size
-    block_tiles = max(1, BLOCK_BYTES // tile_bytes) if pack_b and far_a else rows.count
-    return BroadcastPlan(rows, columns, depths, min(block_tiles, rows.count), pack_a, pack_b)
+    pack_a = pack_b and a_bytes > NEAR_BYTES and panels >= 4 and (a_stride % PAGE_BYTES == 0 or s.transpose_a)
+    block_tiles = rows.count
+    if pack_b and a_bytes > NEAR_BYTES:
+        block_tiles = min(rows.count, max(1, BLOCK_BYTES // (rows.most * depths.most * size)))
+    across = depths.count == 1 and b_bytes <= NEAR_BYTES < c_bytes and panels > 1 and rows.count > 1
+    return BroadcastPlan(rows, columns, depths, block_tiles, pack_a and not across, pack_b, across)
 
 
 def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, DotPlan]]:
@@ -230,8 +246,23 @@ def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float
             yield tiles * dot_cycles(v, rows, columns, s.k) + packing, DotPlan(rows, columns, flat, pack_b)
 
 
-def choose(v: Vectors, s: Shape, vector_bytes: int) -> BroadcastPlan | DotPlan:
-    """The plan of least cost for a shape without zeros."""
+def choose(v: Vectors, s: Shape, vector_bytes: int) -> tuple[Shape, BroadcastPlan | DotPlan]:
+    """The plan of least cost for a shape without zeros, and the shape it is for."""
     count = registers(vector_bytes)
-    plans = [*broadcast_candidates(v, s, count), *dot_candidates(v, s, count)]
-    return min(plans, key=lambda candidate: candidate[0])[1]
+    plans = [(cost, s, plan) for cost, plan in (*broadcast_candidates(v, s, count), *dot_candidates(v, s, count))]
+    if s.transpose_a and s.n <= v.lanes:
+        # C.T = B.T @ A has vectors along m, and A need not be transposed for it.
+        flipped = replace(
+            s,
+            m=s.n,
+            n=s.m,
+            transpose_a=not s.transpose_b,
+            transpose_b=False,
+            batch_a=s.batch_b,
+            batch_b=s.batch_a,
+            swapped=not s.swapped,
+            transpose_c=True,
+        )
+        stored = 0.3 * v.lanes * s.m
+        plans += [(cost + stored, flipped, plan) for cost, plan in broadcast_candidates(v, flipped, count)]
+    return min(plans, key=lambda candidate: candidate[0])[1:]

@@ -1,0 +1,70 @@
+"""The packing of operands: copies of panels and blocks that lie as the micro-kernels read them."""
+
+from __future__ import annotations
+
+from gradc.codegen.matmul.code import Code, Index
+from gradc.codegen.matmul.vectors import Vectors
+
+
+def pack_rows(symbol: str, v: Vectors, columns: int, b_step: int) -> str:
+    """A function (b, panel, steps) that copies rows of `columns` elements side by side, padded to whole vectors."""
+    code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
+    chunks = range(0, columns, v.lanes)
+    with code.loop("%steps", [("ptr", "%b"), ("ptr", "%panel")]) as along:
+        source, target = along.values
+        for i, start in enumerate(chunks):
+            value = v.load(code, code.offset(source, i * v.bytes), min(v.lanes, columns - start))
+            v.store(code, value, code.offset(target, i * v.bytes))
+            ahead = code.offset(source, (len(chunks) + i) * v.bytes)
+            code.do(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 2, i32 1)")
+        along.next = [code.offset(source, b_step), code.offset(target, len(chunks) * v.bytes)]
+    return code.text()
+
+
+def transpose_columns(symbol: str, v: Vectors, columns: int, b_row: int, panel_row: int, depth: int) -> str:
+    """A function (b, panel, steps) that transposes `columns` rows of `steps` elements into rows of a panel.
+
+    The panel's rows are `panel_row` bytes apart; they are padded with zeros to whole vectors if there is room.
+    `steps` is at least the lanes of a vector, or else `depth`.
+    """
+    code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
+    whole, rest = divmod(columns, v.lanes)
+    last = v.lanes if panel_row >= (whole + 1) * v.bytes else rest
+    count = min(depth, v.lanes)
+
+    def square(pb: str, panel: str, rows: int, kept: int) -> None:
+        """Transpose `rows` rows, `lanes` steps at a time; the last square overlaps the one before."""
+        squares, final = (1, 0) if depth <= v.lanes else _squares(code, v)
+        with code.loop(squares) as along:
+            at = code.min(code.mul(along.index, v.lanes), final)
+            source = code.offset(pb, code.mul(at, v.element.size))
+            target = code.offset(panel, code.mul(at, panel_row))
+            loaded = [v.load(code, code.offset(source, row * b_row), count) for row in range(rows)]
+            loaded += ["zeroinitializer"] * (v.lanes - rows)
+            for i, column in enumerate(v.transpose(code, loaded)[:count]):
+                v.store(code, column, code.offset(target, i * panel_row), kept)
+
+    if whole:
+        with code.loop(whole, [("ptr", "%b"), ("ptr", "%panel")]) as groups:
+            square(*groups.values, v.lanes, v.lanes)
+            pb, panel = groups.values
+            groups.next = [code.offset(pb, v.lanes * b_row), code.offset(panel, v.bytes)]
+    if rest:
+        square(code.offset("%b", whole * v.lanes * b_row), code.offset("%panel", whole * v.bytes), rest, last)
+    return code.text()
+
+
+def _squares(code: Code, v: Vectors) -> tuple[Index, Index]:
+    """How many squares cover %steps, and the first step of the last."""
+    rounded = code.add("%steps", v.lanes - 1)
+    return code.let(f"udiv i64 {rounded}, {v.lanes}"), code.sub("%steps", v.lanes)
+
+
+def copy_block(symbol: str, source_row: int, target_row: int) -> str:
+    """A function (source, target, rows, bytes) that copies rows of `bytes` bytes between two strides."""
+    code = Code(symbol, ["ptr noalias %source", "ptr noalias %target", "i64 %rows", "i64 %bytes"])
+    with code.loop("%rows", [("ptr", "%source"), ("ptr", "%target")]) as rows:
+        source, target = rows.values
+        code.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 %bytes, i1 false)")
+        rows.next = [code.offset(source, source_row), code.offset(target, target_row)]
+    return code.text()
