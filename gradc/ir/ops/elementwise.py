@@ -20,7 +20,7 @@ FLOAT, NUMBER, INTEGER, LOGICAL, ANY = "f", "iuf", "iu", "iub", "iufb"
 def _same(name: str, kinds: str, result: np.dtype | None = None) -> Callable[..., Type]:
     """All inputs have one type, of the given kinds; so has the result (or it has dtype `result`)."""
 
-    def infer(*types: Type, **_: Any) -> Type:
+    def infer(*types: Type) -> Type:
         first = types[0]
         for t in types[1:]:
             if t != first:
@@ -118,6 +118,7 @@ trunc = unary("trunc", np.trunc)
 rint = unary("rint", np.rint)
 invert = unary("invert", np.invert, kinds=LOGICAL)
 copy = unary("copy", np.copy, vjp=lambda g, y, x: g, kinds=ANY)
+stop_gradient = unary("stop_gradient", np.copy, kinds=ANY)
 
 add = binary("add", np.add, vjp=lambda g, y, a, b: (g, g))
 sub = binary("sub", np.subtract, vjp=lambda g, y, a, b: (g, -g))
@@ -195,13 +196,27 @@ def scale_meaning(g: np.ndarray, d: np.ndarray, *, divide: bool) -> np.ndarray:
 
 
 def scale_vjp(g: Cotangent, y: Value, x: Value, d: Value, *, divide: bool) -> tuple[Cotangent, Cotangent]:
-    """`scale` again: the cotangent of the factor carries x, so it is 0 where x is."""
+    """`scale` again: the cotangent of the factor carries x, so it is 0 where x is, and where g is."""
     if divide:
-        return g / d, -(g * y / d)
-    return g * d, g * x
+        return g / d, -(_product(g, y) / d)
+    return g * d, _product(g, x)
 
 
-scale = Op("scale", scale_meaning, _same("scale", FLOAT), scale_vjp, elementwise=True, arity=2)
+def _product(g: Cotangent, x: Value) -> Cotangent:
+    """g * x, in which either being 0 gives 0 whatever the other is, at every order of derivatives."""
+    of_x = Cotangent(x) * g.value
+    return Cotangent(where(equal(x, 0), of_x, g * x))
+
+
+_scaled = _same("scale", FLOAT)
+
+
+def scale_type(g: Type, d: Type, *, divide: bool) -> Type:
+    """A float cotangent and a factor (or divisor) of its type."""
+    return _scaled(g, d)
+
+
+scale = Op("scale", scale_meaning, scale_type, scale_vjp, elementwise=True, arity=2)
 
 
 def where_type(condition: Type, a: Type, b: Type) -> Type:
@@ -228,7 +243,7 @@ def require_meaning(x: np.ndarray, ok: np.ndarray, *, message: str) -> np.ndarra
     return x
 
 
-def require_type(x: Type, ok: Type, **_: Any) -> Type:
+def require_type(x: Type, ok: Type, *, message: str) -> Type:
     """A value and a bool of its shape."""
     if not ok.is_bool or ok.shape != x.shape:
         raise ShapeError(f"require takes t[s], bool[s], not {x}, {ok}")

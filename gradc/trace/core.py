@@ -1,0 +1,152 @@
+"""Tracing: run a copy of a function on tracers, and keep what it does as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradc.ir import Builder, Graph, Type, Value, inline
+from gradc.trace import functions as _functions  # fills the table
+from gradc.trace import tree
+from gradc.trace.copying import copied
+from gradc.trace.lift import supported, traced, wrap
+from gradc.trace.source import locate
+from gradc.trace.state import Trace, current_trace
+from gradc.trace.tracer import Tracer
+
+assert _functions
+
+
+@dataclass(frozen=True)
+class Input:
+    """A leaf that is traced: `weak` marks a Python float, `name` is its path, such as `params.W1`."""
+
+    type: Type
+    weak: bool
+    name: str
+
+
+@dataclass
+class Static:
+    """A leaf whose value is part of the trace."""
+
+    value: Any
+
+
+@dataclass
+class Traced:
+    """A traced function.
+
+    `graph.inputs` are all `Input` leaves in order; `leaves` has, for each leaf of the result's `treedef`,
+    its position in `graph.outputs`, or a `Static` that passes through.
+    """
+
+    graph: Graph
+    treedef: tree.TreeDef
+    leaves: list[int | Static]
+
+
+def trace(
+    fn: Callable[..., Any], treedef: tree.TreeDef, leaves: Sequence[Input | Static], *, name: str
+) -> Traced:
+    """Trace `fn` for arguments of the structure `treedef`, that of `(args, kwargs)`, with these leaves.
+
+    Errors: `NeedStatic` if the trace needs the value of Python floats; `TraceError` and `ShapeError` at the
+    user's line.
+    """
+    state = Trace()
+    with state:
+        arguments = []
+        for position, leaf in enumerate(leaves):
+            if isinstance(leaf, Static):
+                arguments.append(state.substitute(leaf.value))
+                continue
+            value = state.builder.add_input(leaf.type, leaf.name)
+            if leaf.weak:
+                state.floats[value] = position
+            arguments.append(wrap(value, weak=leaf.weak))
+        args, kwargs = tree.unflatten(treedef, arguments)
+        try:
+            result = copied(fn, state.substitute)(*args, **kwargs)
+        except Exception:
+            state.substitute.write_back()
+            raise
+        state.substitute.write_back()
+        outputs, out_treedef, out_leaves = _results(result)
+        graph = state.builder.build(name, outputs, constants=state.constants)
+    return Traced(graph, out_treedef, out_leaves)
+
+
+def _results(result: Any) -> tuple[list[Value], tree.TreeDef, list[int | Static]]:
+    """The values among the leaves of a result, and what the leaves are."""
+    leaves, treedef = tree.flatten(result)
+    outputs: list[Value] = []
+    kinds: list[int | Static] = []
+    for leaf in leaves:
+        if type(leaf) is Tracer or (type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"):
+            kinds.append(len(outputs))
+            outputs.append(traced(leaf).value)
+        else:
+            if isinstance(leaf, np.ndarray):
+                supported(leaf.dtype, "a returned array")
+            kinds.append(Static(current_trace().substitute.restore(leaf)))
+    return outputs, treedef, kinds
+
+
+def subtrace(
+    fn: Callable[..., Any], *args: Any, name: str | None = None, stand_in: bool = False
+) -> tuple[Graph, list[Value], tree.TreeDef, list[int | Static]]:
+    """Inside a trace: trace `fn` on trees of tracers into a graph of its own, closed by what it captures.
+
+    The graph's inputs are the traced leaves of `args`, then one for each value it uses from outside; concrete
+    and static leaves are built in. Gives the graph, the outside values, and the structure and the leaves of
+    the result as in `Traced`. With `stand_in` the arguments only give the types: in the loop that will run
+    the graph their values are others.
+    """
+    state = current_trace()
+    leaves, treedef = tree.flatten(args)
+    with Builder(captures=True) as builder:
+        builder.locate = locate
+        inner: list[Any] = []
+        for leaf in leaves:
+            if type(leaf) is not Tracer or not leaf.traced:
+                inner.append(state.substitute(leaf))
+                continue
+            outer = leaf.value
+            value = builder.add_input(outer.type, outer.name)
+            if not stand_in:
+                state.same[value] = outer
+            inner.append(wrap(value, weak=leaf.weak))
+        result = copied(fn, state.substitute)(*tree.unflatten(treedef, inner))
+        outputs, out_treedef, out_leaves = _results(result)
+        label = name or getattr(fn, "__name__", "function")
+        graph = builder.build(label, outputs)
+    return graph, list(builder.captured), out_treedef, out_leaves
+
+
+def apply_graph(graph: Graph, values: Iterable[Any]) -> list[Tracer]:
+    """The graph's nodes again in the current graph, on other inputs: tracers or values; its outputs there."""
+    return [
+        wrap(y) for y in inline(graph, [traced(x).value if not isinstance(x, Value) else x for x in values])
+    ]
+
+
+def rebuild(treedef: tree.TreeDef, leaves: Sequence[int | Static], outputs: Sequence[Any]) -> Any:
+    """The result of a traced function from the outputs of its graph, in any form: values, tracers, arrays."""
+    return tree.unflatten(
+        treedef, [outputs[leaf] if isinstance(leaf, int) else leaf.value for leaf in leaves]
+    )
+
+
+def lift(values: Any) -> Any:
+    """The tree with its arrays and numbers as values of the current graph; other leaves as they are."""
+
+    def leaf(x: Any) -> Any:
+        if type(x) is Tracer or isinstance(x, bool | int | float | np.generic):
+            return traced(x)
+        return traced(x) if type(x) is np.ndarray and x.dtype.kind in "biuf" else x
+
+    return tree.map(leaf, values)

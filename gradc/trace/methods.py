@@ -1,0 +1,101 @@
+"""The operators and methods of arrays: each is one of NumPy's functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradc.trace.registry import FUNCTIONS
+from gradc.trace.source import fail
+
+_OPERANDS = (np.ndarray, np.generic, bool, int, float, complex, list, tuple)
+
+
+def _named(result: Any) -> Any:
+    from gradc.trace.tracer import name_result
+
+    return name_result(result, sys._getframe(2))
+
+
+def _binary(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    def operator(self: Any, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):  # a traced operand says that it is an array or a number
+            return NotImplemented
+        return _named(FUNCTIONS[ufunc].operate(self, other))
+
+    return operator
+
+
+def _reflected(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    def operator(self: Any, other: Any) -> Any:
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return _named(FUNCTIONS[ufunc].operate(other, self))
+
+    return operator
+
+
+def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    def operator(self: Any) -> Any:
+        return _named(FUNCTIONS[ufunc].operate(self))
+
+    return operator
+
+
+def _in_place(ufunc: np.ufunc, symbol: str) -> Callable[[Any, Any], Any]:
+    def operator(self: Any, other: Any) -> Any:
+        if self.shape:
+            fail(
+                f"gradc does not write into arrays: {symbol}= changes the array itself",
+                f"x = x {symbol} v",
+            )
+        return _named(FUNCTIONS[ufunc].operate(self, other))  # numbers are immutable
+
+    return operator
+
+
+def _method(original: Any) -> Callable[..., Any]:
+    def bound(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _named(FUNCTIONS[original](self, *args, **kwargs))
+
+    return bound
+
+
+def _shape_arguments(args: tuple[Any, ...]) -> Any:
+    """The shape in `x.reshape(2, 3)` and in `x.reshape((2, 3))`."""
+    return args[0] if len(args) == 1 else args
+
+
+class Array:
+    """What `Tracer` shares with `np.ndarray` by name."""
+
+    __slots__ = ()
+
+    __add__, __radd__ = _binary(np.add), _reflected(np.add)
+    __sub__, __rsub__ = _binary(np.subtract), _reflected(np.subtract)
+    __mul__, __rmul__ = _binary(np.multiply), _reflected(np.multiply)
+    __truediv__, __rtruediv__ = _binary(np.divide), _reflected(np.divide)
+    __floordiv__, __rfloordiv__ = _binary(np.floor_divide), _reflected(np.floor_divide)
+    __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
+    __divmod__, __rdivmod__ = _binary(np.divmod), _reflected(np.divmod)
+    __pow__, __rpow__ = _binary(np.power), _reflected(np.power)
+    __lshift__, __rlshift__ = _binary(np.left_shift), _reflected(np.left_shift)
+    __rshift__, __rrshift__ = _binary(np.right_shift), _reflected(np.right_shift)
+    __and__, __rand__ = _binary(np.bitwise_and), _reflected(np.bitwise_and)
+    __or__, __ror__ = _binary(np.bitwise_or), _reflected(np.bitwise_or)
+    __xor__, __rxor__ = _binary(np.bitwise_xor), _reflected(np.bitwise_xor)
+    __lt__, __le__ = _binary(np.less), _binary(np.less_equal)
+    __gt__, __ge__ = _binary(np.greater), _binary(np.greater_equal)
+    __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
+    __neg__, __pos__ = _unary(np.negative), _unary(np.positive)
+    __abs__, __invert__ = _unary(np.absolute), _unary(np.invert)
+
+    __iadd__, __isub__ = _in_place(np.add, "+"), _in_place(np.subtract, "-")
+    __imul__, __itruediv__ = _in_place(np.multiply, "*"), _in_place(np.divide, "/")
+    __ifloordiv__, __imod__ = _in_place(np.floor_divide, "//"), _in_place(np.remainder, "%")
+    __ipow__, __iand__ = _in_place(np.power, "**"), _in_place(np.bitwise_and, "&")
+    __ior__, __ixor__ = _in_place(np.bitwise_or, "|"), _in_place(np.bitwise_xor, "^")
+    __ilshift__, __irshift__ = _in_place(np.left_shift, "<<"), _in_place(np.right_shift, ">>")

@@ -1,0 +1,14 @@
+"""The tables of functions, filled by `gradc.trace.functions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FUNCTIONS: dict[Any, Any] = {}
+"""NumPy's or SciPy's function (the object itself) to ours."""
+
+SCIPY: dict[str, Any] = {}
+"""For functions of `scipy.special`, by name, what makes ours of theirs: SciPy is never imported here."""
+
+INSTEAD: dict[str, str] = {}
+"""What to write instead of a function that is not supported, such as `np.linalg.svd`."""

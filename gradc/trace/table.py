@@ -1,0 +1,117 @@
+"""How functions enter the table, and what becomes of those that are not in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from gradc.trace.lift import any_traced, concrete, plain
+from gradc.trace.registry import FUNCTIONS, INSTEAD, SCIPY
+from gradc.trace.source import fail
+from gradc.trace.tracer import name_result
+
+
+def implements(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The decorated function is what NumPy's `originals` mean for traced arguments.
+
+    With concrete arguments only, NumPy itself runs. Results are named after the user's variables.
+    """
+
+    def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+        entry = _entry(fn, originals[0])
+        for original in originals:
+            FUNCTIONS[original] = entry
+        return entry
+
+    return register
+
+
+def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The decorated function is what `scipy.special.<name>` means for traced arguments."""
+
+    def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            SCIPY[name] = lambda original: _entry(fn, original)
+        return fn
+
+    return register
+
+
+def _entry(fn: Callable[..., Any], original: Any) -> Callable[..., Any]:
+    @wraps(fn)
+    def entry(*args: Any, **kwargs: Any) -> Any:
+        if not any_traced(args) and not (kwargs and any_traced(kwargs)):
+            return run_concrete(original, args, kwargs)
+        return name_result(fn(*args, **kwargs), sys._getframe(1))
+
+    return entry
+
+
+def run_concrete(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """NumPy's function on concrete arguments, at once."""
+    if kwargs.get("out") is not None:
+        no_writes(f"out= of {original.__name__}")
+    with np.errstate(all="ignore"):
+        return concrete(original(*plain(args), **plain(kwargs)))
+
+
+def no_writes(what: str) -> None:
+    """The error for results that would be written into an array."""
+    fail(f"gradc does not write into arrays: {what}", "assign the result to a name: y = np.add(x, 1)")
+
+
+def function(original: Any) -> Any:
+    """Our function for one of NumPy's or SciPy's; if we lack it, one that takes concrete arrays only."""
+    try:
+        return FUNCTIONS[original]
+    except KeyError:
+        pass
+    module, name = getattr(original, "__module__", None) or "numpy", getattr(original, "__name__", "?")
+    if name in SCIPY and _is_special(original, module):
+        entry = SCIPY[name](original)
+    else:
+        entry = ConcreteOnly(original, f"{_public(module)}.{name}")
+    FUNCTIONS[original] = entry
+    return entry
+
+
+def _is_special(original: Any, module: str) -> bool:
+    if module.startswith("scipy.special"):
+        return True
+    special = sys.modules.get("scipy.special")  # its ufuncs do not say where they come from
+    return special is not None and getattr(special, original.__name__, None) is original
+
+
+def _public(module: str) -> str:
+    """The module as users know it: `np` for what lies anywhere in `numpy`."""
+    parts = [part for part in module.split(".") if not part.startswith("_")]
+    if parts[0] == "numpy":
+        return ".".join(["np", *(p for p in parts[1:] if p in ("linalg", "fft", "random", "ma"))])
+    return ".".join(parts)
+
+
+class ConcreteOnly:
+    """A function that gradc does not trace: it runs on concrete arrays, and says so for traced ones."""
+
+    def __init__(self, original: Any, name: str) -> None:
+        self.original = original
+        self.name = name
+        self.__name__ = getattr(original, "__name__", name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if any_traced(args) or any_traced(kwargs):
+            fail(f"gradc cannot trace {self.name}", INSTEAD.get(self.name))
+        return run_concrete(self.original, args, kwargs)
+
+    def __getattr__(self, attribute: str) -> Any:
+        value = getattr(self.original, attribute)
+        return ConcreteOnly(value, f"{self.name}.{attribute}") if callable(value) else value
+
+
+def call(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """Our function for `original`, called."""
+    return function(original)(*args, **kwargs)
