@@ -29,7 +29,7 @@ def evaluate(
         if array.dtype.newbyteorder("=") != x.dtype or array.shape != x.shape:
             raise ArgumentError(f"input {x.name} is {x.type}, not {array.dtype}{list(array.shape)}")
         # Inputs that a plan writes to are copied: the caller keeps his arrays.
-        env[x] = np.array(array, x.dtype) if graph.arena is not None else array
+        env[x] = np.array(array, x.dtype) if graph.arena is not None else np.asarray(array, x.dtype)
     memory = _Memory(graph, env) if graph.arena is not None else None
     with np.errstate(all="ignore"):
         for node in graph.nodes:
@@ -54,7 +54,10 @@ def run_node(node: Node, inputs: list[np.ndarray], constants: Mapping[str, np.nd
             raise ArgumentError(
                 f"the captured array {name} is not there", hint=f"evaluate(..., constants={{{name!r}: ...}})"
             )
-        results: Any = np.asarray(constants[name])
+        array, type = np.asarray(constants[name]), node.types[0]
+        if array.dtype.newbyteorder("=") != type.dtype or array.shape != type.shape:
+            raise ArgumentError(f"the captured array {name} is {type}, not {array.dtype}{list(array.shape)}")
+        results: Any = np.asarray(array, type.dtype)
     elif node.op.infer is None:
         results = node.op.numpy(*inputs, **node.attrs, type=node.types[0])
     else:
@@ -75,12 +78,11 @@ class _Memory:
         """Copy a result to its place and give the view there."""
         assert value.node is not None and value.node.places is not None
         place: Place = value.node.places[value.index]
-        buffer = {"arena": self.arena, "out": None, "in": None}[place.where]
-        if buffer is None:
-            buffer = (self.outputs if place.where == "out" else self.inputs)[place.number]
-            start = 0
-        else:
-            start = place.number
+        if place.where == "captured":
+            return array
+        buffer, start = self.arena, place.number
+        if place.where != "arena":
+            buffer, start = (self.outputs if place.where == "out" else self.inputs)[place.number], 0
         view = buffer[start : start + value.type.nbytes].view(value.dtype).reshape(value.shape)
         view[...] = array
         return view

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a planned value lives: `("arena", byte offset)`, `("out", number)` or `("in", number)`."""
+    """Where a planned value lives: in the arena at a byte offset, or in an output, input or captured array by number."""
 
     where: str
     number: int
@@ -314,7 +314,9 @@ def emit_node(op: str | Op, *inputs: Any, type: Type | None = None, **attrs: Any
 
 def constant(value: Any, type: Type) -> Value:
     """A typed splat (a scalar value for every element), or a small array written out."""
-    if isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, np.ndarray) and not value.size:
+        value = 0  # a list of nothing would not say its shape
+    elif isinstance(value, np.ndarray) and value.ndim:
         value = value.tolist()
     elif isinstance(value, np.ndarray | np.generic):
         value = value.item()

@@ -16,8 +16,8 @@ from gradc.ir.types import Type, parse_type
 
 TOKEN = re.compile(
     rf"""(?P<note>\#\ note:[^\n]*) | (?P<comment>\#[^\n]*) | (?P<newline>\n) | (?P<space>[^\S\n]+)
-    | (?P<place>@(?:arena\+\d+|out\d+|in\d+)) | (?P<arrow>->)
-    | (?P<number>-?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+|inf\b|nan\b))
+    | (?P<place>@(?:arena\+|out|in|captured)\d+) | (?P<arrow>->)
+    | (?P<number>-?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|-inf\b|-nan\b)
     | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
     | (?P<name>{NAME}) | (?P<sign>[()\[\]{{}},:=])""",
     re.VERBOSE,
@@ -45,7 +45,7 @@ class _Parser:
 
     def error(self, message: str, at: int) -> ParseError:
         line = self.text.count("\n", 0, at) + 1
-        source = self.text.splitlines()[line - 1].strip() if self.text.strip() else ""
+        source = self.text.split("\n")[line - 1].strip()
         return ParseError(f"line {line} of the graph: {message}\n    {source[:110]}")
 
     @property
@@ -57,8 +57,12 @@ class _Parser:
         while self.token[0] in ("comment", "note"):
             self.position += 1
         kind, text, at = self.token
-        if expected is not None and text != expected and kind != expected:
-            raise self.error(f"expected {expected!r}, found {text!r}", at)
+        if expected is not None and expected not in (text, kind):
+            raise self.error(
+                f"expected {expected!r}, found {text!r}" if text else f"expected {expected!r}", at
+            )
+        if kind == "end":
+            raise self.error("the text ends within the graph", at)
         self.position += 1
         return text
 
@@ -71,7 +75,7 @@ class _Parser:
     def comment(self) -> Source | None:
         """A source comment right after a node."""
         kind, text, _ = self.token
-        match = re.fullmatch(r"# (\S+):(\d+)", text) if kind == "comment" else None
+        match = re.fullmatch(r"# (.*):(\d+)", text) if kind in ("comment", "note") else None
         if match is None:
             return None
         self.position += 1

@@ -38,14 +38,15 @@ class Names:
             self.add(x)
 
     def add(self, value: Value) -> str:
-        wanted = legal(value.name) if value.name else self._number()
-        name = wanted
+        wanted = legal(value.name) if value.name else ""
+        named = wanted and not re.fullmatch(r"%\d+", wanted)
+        name = wanted if named else self._number()
         while name in self.taken:
-            if not value.name or re.fullmatch(r"%\d+", wanted):
+            if not named:
                 name = self._number()
                 continue
             self.suffix[wanted] = self.suffix.get(wanted, 0) + 1
-            name = f"{wanted}_{self.suffix[wanted]}"
+            name = f"{wanted}{'.' if wanted.endswith(']') else ''}_{self.suffix[wanted]}"
         self.taken.add(name)
         self.of[value] = name
         return name
@@ -83,6 +84,11 @@ def literal(value: Any, dtype: np.dtype | None = None) -> str:
     return repr(value)
 
 
+def _line(remark: str) -> str:
+    """A remark without line breaks: a comment ends with its line."""
+    return " ".join(remark.splitlines())
+
+
 def graph_text(graph: Graph, indent: str = "") -> str:
     """The whole graph; nested graphs stand indented inside of their node."""
     names = Names(graph)
@@ -90,7 +96,7 @@ def graph_text(graph: Graph, indent: str = "") -> str:
     outputs = ", ".join(str(y.type) for y in graph.outputs)
     arena = "" if graph.arena is None else f" arena {graph.arena}"
     lines = [f"graph {legal(graph.name)}({inputs}) -> ({outputs}){arena} {{"]
-    lines += [f"{indent}  # note: {note}" for note in graph.notes]
+    lines += [f"{indent}  # note: {_line(note)}" for note in graph.notes]
     lines += [_node_text(node, names, indent + "  ") for node in graph.nodes]
     lines.append(f"{indent}  return {', '.join(names.of[y] for y in graph.outputs)}".rstrip())
     lines.append(f"{indent}}}")
@@ -111,4 +117,4 @@ def _node_text(node: Node, names: Names, indent: str) -> str:
     if node.source is None:
         return text
     width = len(text) - (text.rfind("\n") + 1)
-    return f"{text}{' ' * max(COLUMN - width, 2)}# {node.source}"
+    return f"{text}{' ' * max(COLUMN - width, 2)}# {_line(str(node.source))}"

@@ -14,7 +14,8 @@ def verify(graph: Graph, after: str | None = None) -> None:
     """Check a graph and every graph nested in it.
 
     The rules: a value is defined once, before its uses, in the same graph; types are what the op's type rule
-    gives; planned nodes have a place for every result, inside of the arena.
+    gives; attributes are Python literals or graphs; planned nodes have a place for every result,
+    inside of the arena or of an output or input that is large enough.
 
     `after` names the pass that made the graph, for the message. Errors: `VerifyError`.
     """
@@ -37,7 +38,7 @@ def _verify_one(graph: Graph, after: str | None) -> None:
                 raise _error(
                     graph, node, f"{node.op.name} uses a value that is not defined before it: {x!r}", after
                 )
-        if problem := _type_problem(node) or _place_problem(node, graph):
+        if problem := _attribute_problem(node) or _type_problem(node) or _place_problem(node, graph):
             raise _error(graph, node, problem, after)
         for y in node.results:
             if y in defined:
@@ -46,6 +47,20 @@ def _verify_one(graph: Graph, after: str | None) -> None:
     for y in graph.outputs:
         if y not in defined:
             raise _error(graph, None, f"the graph returns a value that is not defined in it: {y!r}", after)
+
+
+LITERALS = bool, int, float, str, tuple, list, type(None)
+
+
+def _attribute_problem(node: Node) -> str | None:
+    """The text must be able to say every attribute."""
+    for key, value in node.attrs.items():
+        parts = value if isinstance(value, tuple | list) else (value,)
+        for part in parts:
+            if type(part) not in LITERALS and not isinstance(part, Graph):
+                kind = type(part).__name__
+                return f"{node.op.name} has {key}={part!r}, which is no Python literal but a {kind}"
+    return None
 
 
 def _type_problem(node: Node) -> str | None:
@@ -65,9 +80,14 @@ def _place_problem(node: Node, graph: Graph) -> str | None:
         return None
     if len(node.places) != len(node.results):
         return f"{node.op.name} has {len(node.places)} places for {len(node.results)} results"
+    buffers = {"out": graph.outputs, "in": graph.inputs}
     for place, type in zip(node.places, node.types, strict=True):
         if place.where == "arena" and not 0 <= place.number <= (graph.arena or 0) - type.nbytes:
             return f"{node.op.name} lies at {place}, outside of the arena of {graph.arena} bytes"
+        if place.where in buffers:
+            held = buffers[place.where]
+            if place.number >= len(held) or held[place.number].type.nbytes < type.nbytes:
+                return f"{node.op.name} of {type} lies at {place}, which does not hold it"
     return None
 
 
