@@ -1,0 +1,380 @@
+"""How each op gets its operands and attributes in generated programs: one row an op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradc.ir import OPS, Graph, Type, Value, emit, emit_node
+from gradc.ir.types import BOOL, F64, I64, NAMES, SHORT
+
+if TYPE_CHECKING:
+    from tests.programs.generate import Generator
+
+
+class Domain(NamedTuple):
+    """An interval in which an operand is smooth and far from poles."""
+
+    low: float
+    high: float
+
+
+class Index(NamedTuple):
+    """Integers from 0 to size - 1."""
+
+    size: int
+
+
+EVERYWHERE = Domain(-2.0, 2.0)
+POSITIVE = Domain(0.3, 3.0)
+INSIDE = Domain(-0.9, 0.9)
+
+Emitter = Callable[["Generator", Value], "tuple[Value, ...] | None"]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`emit(generator, x)` emits the op with x as an operand, or gives None if the op does not take x.
+
+    `smooth` ops are differentiable inside of their domains, so finite differences check them. `internal` ops
+    are made by passes only, and are left out of programs that run through these passes.
+    """
+
+    emit: Emitter
+    smooth: bool = True
+    internal: bool = False
+
+
+STRATEGIES: dict[str, Strategy] = {}
+"""Every op of the table has its row here."""
+
+
+def strategy(name: str, *, smooth: bool = True, internal: bool = False) -> Callable[[Emitter], Emitter]:
+    """Enter an emitter into the table."""
+
+    def enter(emitter: Emitter) -> Emitter:
+        STRATEGIES[name] = Strategy(emitter, smooth, internal)
+        return emitter
+
+    return enter
+
+
+def accepts(name: str, *types: Type, **attrs: object) -> bool:
+    """Does the op's own type rule take these types?"""
+    try:
+        OPS[name].types(types, attrs, None)
+    except ValueError:
+        return False
+    return True
+
+
+# Elementwise ops with operands of one type: their smooth domains.
+
+DOMAINS: dict[str, tuple[Domain, ...]] = {
+    **{
+        name: (EVERYWHERE,)
+        for name in ("neg", "copy", "exp", "exp2", "expm1", "sin", "cos", "arctan", "sinh")
+    },
+    **{name: (EVERYWHERE,) for name in ("cosh", "tanh", "arcsinh", "erf", "erfc", "expit")},
+    **{name: (POSITIVE,) for name in ("log", "log2", "log10", "sqrt", "cbrt")},
+    **{name: (INSIDE,) for name in ("log1p", "tan", "arcsin", "arccos", "arctanh")},
+    "arccosh": (Domain(1.3, 4.0),),
+    **{name: (EVERYWHERE, EVERYWHERE) for name in ("add", "sub", "mul", "logaddexp")},
+    "div": (EVERYWHERE, POSITIVE),
+    "arctan2": (EVERYWHERE, POSITIVE),
+    "hypot": (POSITIVE, EVERYWHERE),
+    "power": (POSITIVE, EVERYWHERE),
+}
+
+KINKED: dict[str, int] = {
+    **{name: 1 for name in ("abs", "sign", "floor", "ceil", "trunc", "rint", "invert", "stop_gradient")},
+    **{
+        name: 2
+        for name in ("floor_divide", "remainder", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge")
+    },
+    **{name: 2 for name in ("and", "or", "xor", "shift_left", "shift_right")},
+}
+"""Elementwise ops with kinks, jumps or integers, and how many operands they take."""
+
+
+def _elementwise(name: str, domains: tuple[Domain, ...]) -> Emitter:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        if not accepts(name, *[x.type] * len(domains)):
+            return None
+        at = gen.choices.integer(0, len(domains) - 1)
+        operands = [x if i == at else gen.supply(x.type) for i in range(len(domains))]
+        if x.type.is_float:
+            operands = [gen.within(v, domain) for v, domain in zip(operands, domains, strict=True)]
+        elif name == "power":  # NumPy refuses negative integer powers
+            operands[1] = gen.count(operands[1])
+        return (emit(name, *operands),)
+
+    return emitter
+
+
+for _name, _domains in DOMAINS.items():
+    strategy(_name)(_elementwise(_name, _domains))
+for _name, _arity in KINKED.items():
+    strategy(_name, smooth=False)(_elementwise(_name, (EVERYWHERE,) * _arity))
+
+
+@strategy("scale")
+def scale(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if not x.type.is_float:
+        return None
+    d = gen.within(gen.supply(x.type), POSITIVE)
+    return (emit("scale", x, d, divide=gen.choices.chance(50)),)
+
+
+@strategy("where")
+def where(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if x.type.is_bool and gen.choices.chance(50):
+        a = gen.supply(Type(gen.dtype(), x.shape))
+        return (emit("where", x, a, gen.supply(a.type)),)
+    return (emit("where", gen.supply(x.type.with_dtype(BOOL)), x, gen.supply(x.type)),)
+
+
+@strategy("require")
+def require(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    ok = gen.supply(x.type.with_dtype(BOOL))
+    return (emit("require", x, ok | ~ok, message='it\'s out of bounds,\n\tsays "require"'),)
+
+
+@strategy("cast")
+def cast(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    dtype = F64 if gen.smooth else gen.choices.pick(list(NAMES.values()))
+    if x.type.is_float and dtype.kind in "iu":  # outside of the range the result is not defined
+        x = gen.within(x, Domain(0, 100), always=True)
+    return (emit("cast", x, type=x.type.with_dtype(dtype)),)
+
+
+# Ops without operands: x gives the type only.
+
+
+@strategy("constant")
+def constant(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    return (gen.constant(x.type),)
+
+
+@strategy("captured")
+def captured(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    return (gen.captured(x.type),) if not gen.nested else None
+
+
+@strategy("iota")
+def iota(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if not x.type.ndim or x.type.is_bool:
+        return None
+    return (emit("iota", type=x.type, axis=gen.choices.integer(0, x.type.ndim - 1)),)
+
+
+# Ops that move elements.
+
+
+@strategy("broadcast")
+def broadcast(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    shape, axes = list(x.shape), list(range(x.type.ndim))
+    for _ in range(gen.choices.integer(0 if x.type.ndim else 1, 2)):
+        at = gen.choices.integer(0, len(shape))
+        shape.insert(at, gen.size())
+        axes = [a + (a >= at) for a in axes]
+    if not gen.fits(shape):
+        return None
+    return (emit("broadcast", x, shape=tuple(shape), axes=tuple(axes)),)
+
+
+@strategy("reshape")
+def reshape(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    shape = list(x.shape)
+    if len(shape) > 1 and gen.choices.chance(60):
+        at = gen.choices.integer(0, len(shape) - 2)
+        shape[at : at + 2] = [shape[at] * shape[at + 1]]
+    for at, n in enumerate(shape):
+        if n > 3 and gen.choices.chance(50):
+            small = next((d for d in (2, 3, 5) if n % d == 0), 1)
+            shape[at : at + 1] = gen.choices.pick([[n // small, small], [small, n // small]])
+            break
+    if gen.choices.chance(30):
+        shape.insert(gen.choices.integer(0, len(shape)), 1)
+    elif 1 in shape:
+        shape.remove(1)
+    return (emit("reshape", x, shape=tuple(shape)),)
+
+
+@strategy("transpose")
+def transpose(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    return (emit("transpose", x, axes=tuple(gen.choices.shuffled(range(x.type.ndim)))),)
+
+
+def _part(gen: Generator, n: int) -> tuple[int, int, int]:
+    """A start, size and step inside of an axis of n elements."""
+    size = gen.choices.pick([n, *range(n + 1)])
+    if not size:
+        return 0, 0, gen.choices.pick([1, -1, 2])
+    most = (n - 1) // max(size - 1, 1)
+    step = gen.choices.integer(1, max(most, 1))
+    start = gen.choices.integer(0, n - 1 - (size - 1) * step)
+    if gen.choices.chance(40):
+        return start + (size - 1) * step, size, -step
+    return start, size, step
+
+
+@strategy("slice")
+def slice_(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    parts = [_part(gen, n) for n in x.shape]
+    starts, sizes, steps = zip(*parts, strict=True) if parts else ((), (), ())
+    return (emit("slice", x, starts=starts, sizes=sizes, steps=steps),)
+
+
+@strategy("pad")
+def pad(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    shape, starts, steps = [], [], []
+    for n in x.shape:
+        step = gen.choices.pick([1, 2, -1, -2, 3])
+        before, after = gen.choices.integer(0, 2), gen.choices.integer(0, 2)
+        reach = max(n - 1, 0) * abs(step)
+        shape.append(before + after + (reach + 1 if n else gen.size()))
+        starts.append(before + (reach if step < 0 else 0) if n else 0)
+        steps.append(step)
+    if not gen.fits(shape):
+        return None
+    value = gen.scalar(x.dtype)
+    return (emit("pad", x, shape=tuple(shape), starts=tuple(starts), steps=tuple(steps), value=value),)
+
+
+@strategy("concat")
+def concat(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if not x.type.ndim:
+        return None
+    axis = gen.choices.integer(0, x.type.ndim - 1)
+    parts = [x]
+    for _ in range(gen.choices.integer(0, 2)):
+        sizes = list(x.shape)
+        sizes[axis] = gen.choices.pick([sizes[axis], gen.size()])
+        parts.insert(gen.choices.integer(0, len(parts)), gen.supply(x.type.with_shape(tuple(sizes))))
+    return (emit("concat", *parts, axis=axis),)
+
+
+def _axes(gen: Generator, x: Value) -> tuple[int, ...]:
+    return tuple(gen.choices.subset(range(x.type.ndim)))
+
+
+@strategy("gather")
+def gather(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    axes = _axes(gen, x)
+    shape = gen.shape(2)
+    if not axes or not gen.fits((*shape, *x.shape)) or (0 in [x.shape[a] for a in axes] and 0 not in shape):
+        return None
+    return (emit("gather", x, *[gen.indices(shape, x.shape[a]) for a in axes], axes=axes),)
+
+
+@strategy("scatter_add")
+def scatter_add(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    axes = _axes(gen, x)
+    shape = gen.shape(2)
+    if x.type.is_bool or not axes or not gen.fits((*shape, *x.shape)):
+        return None
+    if 0 in [x.shape[a] for a in axes] and 0 not in shape:
+        return None
+    rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    updates = gen.supply(x.type.with_shape(shape + rest))
+    return (emit("scatter_add", x, updates, *[gen.indices(shape, x.shape[a]) for a in axes], axes=axes),)
+
+
+# Reductions and products.
+
+
+def _reduction(name: str) -> Emitter:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        axes = _axes(gen, x)
+        if not accepts(name, x.type, axes=axes):
+            return None
+        return (emit(name, x, axes=axes),)
+
+    return emitter
+
+
+for _name in ("reduce_sum", "reduce_prod"):
+    strategy(_name)(_reduction(_name))
+for _name in ("reduce_max", "reduce_min"):
+    strategy(_name, smooth=False)(_reduction(_name))
+
+
+def _argument(name: str) -> Emitter:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        axis = gen.choices.integer(0, max(x.type.ndim - 1, 0))
+        return (emit(name, x, axis=axis),) if accepts(name, x.type, axis=axis) else None
+
+    return emitter
+
+
+for _name in ("argmax", "argmin"):
+    strategy(_name, smooth=False)(_argument(_name))
+
+
+@strategy("matmul")
+def matmul(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if x.type.ndim < 2:
+        return None
+    swap, other_swap = gen.choices.chance(30), gen.choices.chance(30)
+    rows, columns = x.shape[-2:][::-1] if swap else x.shape[-2:]
+    free = gen.size()
+    batch = gen.choices.pick([x.shape[:-2], ()]) if x.type.ndim > 2 else gen.choices.pick([(), gen.shape(1)])
+    if not gen.fits((*(x.shape[:-2] or batch), rows, columns, free)):
+        return None
+    left = gen.choices.chance(50)
+    matrix = (columns, free) if left else (free, rows)
+    other = gen.supply(x.type.with_shape((*batch, *(matrix[::-1] if other_swap else matrix))))
+    if left:
+        return (emit("matmul", x, other, transpose_a=swap, transpose_b=other_swap),)
+    return (emit("matmul", other, x, transpose_a=other_swap, transpose_b=swap),)
+
+
+# Ops that hold graphs.
+
+
+def _operands(gen: Generator, x: Value) -> list[Value]:
+    return [x, *[gen.choices.pick(gen.values) for _ in range(gen.choices.integer(0, 2))]]
+
+
+@strategy("call")
+def call(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if gen.nested > 1:
+        return None
+    operands = _operands(gen, x)
+    body = gen.body("called", [v.type for v in operands])
+    return emit_node("call", *operands, body=body).results
+
+
+@strategy("cond", smooth=False)
+def cond(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    if gen.nested > 1:
+        return None
+    operands = _operands(gen, x)
+    types = [v.type for v in operands]
+    if_true = gen.body("if_true", types)
+    if_false = gen.body("if_false", types, [y.type for y in if_true.outputs])
+    predicate = gen.supply(Type(BOOL))
+    return emit_node("cond", predicate, *operands, if_true=if_true, if_false=if_false).results
+
+
+@strategy("fuse", internal=True)
+def fuse(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    """A body of elementwise ops over the shape of x."""
+    if gen.nested:
+        return None
+    operands = [x, gen.supply(x.type)]
+    body: Graph = gen.body("fused", [v.type for v in operands], elementwise=True)
+    return emit_node("fuse", *operands, body=body).results
+
+
+def describe(type: Type) -> str:
+    """A type in a test's name."""
+    return f"{SHORT[type.dtype]}[{','.join(map(str, type.shape))}]"
+
+
+def index_type(shape: tuple[int, ...]) -> Type:
+    return Type(np.dtype(I64), shape)
