@@ -1,0 +1,260 @@
+"""A planned graph as one LLVM module: its kernels, its products, and the function that calls them in order.
+
+The functions have the C signature `void f(void **in, void **out, char *arena, void *context)`: `in` holds the
+graph's inputs and then the captured arrays, `arena` is workspace, and the first field of the context is a status,
+set to the number of a message if a check fails. No globals, no absolute addresses, no library calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from gradc.codegen import matmul
+from gradc.codegen.elementary import define
+from gradc.codegen.function import Function
+from gradc.codegen.loops import KernelCode
+from gradc.codegen.nests import lower_kernel
+from gradc.codegen.remainder import fmod
+from gradc.codegen.scalar import Context
+from gradc.codegen.target import Target
+from gradc.ir.graph import Graph, Node, Value
+from gradc.ir.types import SHORT
+
+ENTRY = "gradc_compute"
+ALIGNMENT = 64
+
+
+@dataclass(eq=False)
+class Module:
+    """Collects functions, each once; `messages` are what the statuses 1, 2, ... mean."""
+
+    target: Target
+    functions: dict[str, str] = field(default_factory=dict)
+    declarations: dict[str, str] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    kernels: dict[str, KernelCode] = field(default_factory=dict)
+    symbols: dict[str, str] = field(default_factory=dict)
+    products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
+
+    # -- what functions ask for
+
+    def declare(self, declaration: str) -> None:
+        match = re.search(r"@[\w.$]+", declaration)
+        assert match is not None
+        self.declarations[match[0]] = declaration
+
+    def include(self, symbol: str, text: str) -> str:
+        """Add a library function's text, its declarations apart."""
+        if symbol not in self.functions:
+            definitions = []
+            for line in text.splitlines():
+                if line.startswith("declare"):
+                    self.declare(line)
+                else:
+                    definitions.append(line)
+            self.functions[symbol] = "\n".join(definitions).strip()
+        return symbol
+
+    def elementary(self, name: str, dtype: str, lanes: int) -> str:
+        symbol = f"gradc.{name}.{dtype}.{lanes}"
+        return symbol if symbol in self.functions else self.include(*define(name, dtype, lanes))
+
+    def fmod(self, c: Context, a: str, b: str) -> str:
+        symbol = self.include(*fmod(c.dtype, c.lanes))
+        return c.function.let(f"call {c.type} @{symbol}({c.type} {a}, {c.type} {b})")
+
+    def status(self, message: str) -> int:
+        if message not in self.messages:
+            self.messages.append(message)
+        return self.messages.index(message) + 1
+
+    # -- kernels and products
+
+    def kernel(self, code: KernelCode) -> str:
+        """The symbol of a kernel; equal kernels share one."""
+        key = code.key
+        if key not in self.symbols:
+            symbol = self.symbols[key] = f"k{len(self.symbols)}_{re.sub(r'[^0-9A-Za-z_]', '_', code.name)}"
+            self.kernels[symbol] = code
+            self.functions[symbol] = Function(self, code, symbol).text()
+        return self.symbols[key]
+
+    def product(self, node: Node) -> tuple[str, int]:
+        """The symbol of a matrix product and its bytes of scratch."""
+        a, b = node.inputs
+        ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
+        *_, m, n = node.types[0].shape
+        k = a.shape[-2] if ta else a.shape[-1]
+        batch = prod(node.types[0].shape[:-2])
+        key = (SHORT[a.dtype], batch, m, n, k, ta, tb, len(a.shape) > 2, len(b.shape) > 2)  # noqa: PLR2004
+        if key not in self.products:
+            dtype, batch, m, n, k, ta, tb, batch_a, batch_b = key
+            symbol = f"matmul{len(self.products)}_{dtype}_{m}x{n}x{k}"
+            product = matmul.define(
+                symbol,
+                dtype,
+                batch,
+                m,
+                n,
+                k,
+                transpose_a=ta,
+                transpose_b=tb,
+                batch_a=batch_a,
+                batch_b=batch_b,
+                vector_bytes=self.target.vector_bytes,
+            )
+            self.include(symbol, product.text.replace(f"define void @{symbol}(", f"define internal void @{symbol}("))
+            self.products[key] = symbol, product.scratch
+        return self.products[key]
+
+    def text(self) -> str:
+        attributes = [
+            "attributes #0 = { alwaysinline nounwind willreturn }",
+            "attributes #1 = { nounwind noinline }",
+        ]
+        head = f'target triple = "{self.target.triple}"'
+        return "\n\n".join([head, *self.functions.values(), "\n".join(self.declarations.values()), *attributes]) + "\n"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What code generation gives: the module's text, its workspace, messages, kernels and captured arrays in order."""
+
+    text: str
+    arena: int
+    messages: tuple[str, ...]
+    kernels: dict[str, KernelCode]
+    calls: tuple[str, ...]
+    captured: tuple[np.ndarray, ...]
+
+
+def generate(graph: Graph, target: Target) -> Compiled:
+    """LLVM text of a planned graph."""
+    module = Module(target)
+    calls: list[str] = []
+    arena = Driver(module, graph, ENTRY, calls).write("")
+    captured = [node for node in graph.nodes if node.op.name == "captured"]
+    arrays = tuple(graph.constants[node.attrs["name"]] for node in captured)
+    return Compiled(module.text(), arena, tuple(module.messages), module.kernels, tuple(calls), arrays)
+
+
+class Driver:
+    """Writes the function that runs a planned graph: pointers to places, then one call a node."""
+
+    def __init__(self, module: Module, graph: Graph, symbol: str, calls: list[str]) -> None:
+        self.module = module
+        self.graph = graph
+        self.symbol = symbol
+        self.calls = calls
+        self.lines: list[str] = []
+        self.pointers: dict[tuple[str, int], str] = {}
+        self.counter = 0
+        self.workspace = -(-(graph.arena or 0) // ALIGNMENT) * ALIGNMENT  # scratch begins here
+        self.scratch = 0
+
+    def write(self, linkage: str = "internal ") -> int:
+        """Add the function to the module; its bytes of arena, scratch included."""
+        for node in self.graph.nodes:
+            self.node(node)
+        head = f"define {linkage}void @{self.symbol}(ptr %in, ptr %out, ptr %arena, ptr %context) #1 {{"
+        entry = [line for line, _ in self.loads.values()] if self.loads else []
+        self.module.functions[self.symbol] = "\n".join([head, "entry:", *entry, *self.lines, "  ret void", "}"])
+        return self.workspace + self.scratch
+
+    @property
+    def loads(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """Pointers are fetched once, at the entry."""
+        loads = {}
+        for (where, number), name in self.pointers.items():
+            if where == "arena":
+                line = f"  {name} = getelementptr i8, ptr %arena, i64 {number}"
+            else:
+                slot = f"%{where}"
+                line = (
+                    f"  {name}.slot = getelementptr ptr, ptr {slot}, i64 {number}\n"
+                    f"  {name} = load ptr, ptr {name}.slot, align 8"
+                )
+            loads[where, number] = line, name
+        return loads
+
+    def place(self, where: str, number: int) -> str:
+        if where == "captured":
+            where, number = "in", len(self.graph.inputs) + number
+        return self.pointers.setdefault((where, number), f"%{where}{number}")
+
+    def pointer(self, value: Value) -> str:
+        if value.node is None:
+            return self.place("in", self.graph.inputs.index(value))
+        assert value.node.places is not None
+        return self.place(*value.node.places[value.index])
+
+    def node(self, node: Node) -> None:
+        name = node.op.name
+        if name in ("reshape", "captured"):
+            return
+        inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
+        if name == "fuse":
+            overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
+            code = lower_kernel(node.attrs["body"], self.module.target.vector_bytes, overwrites)
+            symbol = self.module.kernel(code)
+            self.call(symbol, [*inputs, *outputs, "%context"])
+        elif name == "matmul":
+            symbol, scratch = self.module.product(node)
+            self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
+        elif name == "call":
+            self.run(node.attrs["body"], inputs, outputs)
+        elif name == "cond":
+            self.cond(node, inputs, outputs)
+        else:
+            raise AssertionError(f"{name} has no lowering")
+
+    def call(self, symbol: str, arguments: Sequence[str]) -> None:
+        self.calls.append(symbol)
+        self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
+
+    def scratch_pointer(self, size: int) -> str:
+        self.scratch = max(self.scratch, size)
+        return self.place("arena", self.workspace) if size else "null"
+
+    def fresh(self, stem: str) -> str:
+        self.counter += 1
+        return f"{stem}{self.counter}"
+
+    def cond(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
+        """Branch on the predicate; each side runs its graph."""
+        predicate, *operands = inputs
+        byte, taken = self.fresh("%predicate"), self.fresh("%taken")
+        labels = [self.fresh(stem) for stem in ("true", "false", "joined")]
+        self.lines += [
+            f"  {byte} = load i8, ptr {predicate}, align 1",
+            f"  {taken} = icmp ne i8 {byte}, 0",
+            f"  br i1 {taken}, label %{labels[0]}, label %{labels[1]}",
+        ]
+        for label, key in zip(labels, ("if_true", "if_false"), strict=False):
+            self.lines.append(f"{label}:")
+            self.run(node.attrs[key], operands, outputs)
+            self.lines.append(f"  br label %{labels[2]}")
+        self.lines.append(f"{labels[2]}:")
+
+    def run(self, graph: Graph, inputs: list[str], outputs: list[str]) -> None:
+        """Call a nested graph's function, its arena in our scratch."""
+        symbol = f"g{len(self.module.functions)}_{re.sub(r'[^0-9A-Za-z_]', '_', graph.name)}"
+        self.module.functions[symbol] = ""  # keep the name
+        size = Driver(self.module, graph, symbol, self.calls).write()
+        arena = self.scratch_pointer(max(size, ALIGNMENT))
+        arrays = []
+        for stem, pointers in (("%args", inputs), ("%results", outputs)):
+            array = self.fresh(stem)
+            arrays.append(array)
+            self.lines.append(f"  {array} = alloca ptr, i64 {max(len(pointers), 1)}, align 8")
+            for i, pointer in enumerate(pointers):
+                self.lines.append(f"  {array}.{i} = getelementptr ptr, ptr {array}, i64 {i}")
+                self.lines.append(f"  store ptr {pointer}, ptr {array}.{i}, align 8")
+        self.call(symbol, [*arrays, arena, "%context"])
+
+

@@ -1,0 +1,130 @@
+"""A planned graph made runnable: machine code, and calls of it from Python."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from gradc.codegen.jit import Code, assembly
+from gradc.codegen.module import ENTRY, Compiled, generate
+from gradc.codegen.target import Target, host
+from gradc.ir.errors import ArgumentError, IndexOutOfBounds
+from gradc.ir.graph import Graph
+
+ALIGNMENT = 64
+
+FUNCTION = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+"""`void f(void **in, void **out, char *arena, void *context)`; ctypes releases the GIL around the call."""
+
+
+class Executable:
+    """Native code for one planned graph.
+
+    `address` is the C function `void f(void **in, void **out, char *arena, void *context)`, `memory` the bytes of
+    arena it needs (64-byte aligned), `kernels` the names of what it calls, in order. `in` holds the graph's inputs,
+    then `constants`. The context's first field is an int64 status: 0, or the number of a message in `messages`.
+    """
+
+    context_bytes = 64
+
+    def __init__(self, graph: Graph, target: Target | None = None) -> None:
+        self.graph = graph
+        self.target = target or host()
+        self.compiled: Compiled = generate(graph, self.target)
+        self.code = Code(self.compiled.text, self.target)
+        self.address = self.code.address(ENTRY)
+        self.memory = self.compiled.arena
+        self.kernels = self.compiled.calls
+        self.messages = self.compiled.messages
+        self.constants = tuple(native(a) for a in self.compiled.captured)
+        self.inputs = [x.type for x in graph.inputs]
+        self.outputs = [y.type for y in graph.outputs]
+        self._function = FUNCTION(self.address)
+
+    def run(self, leaves: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Call with arrays of exactly the graph's types, C-contiguous and aligned; fresh results, or `out` filled.
+
+        Errors: `IndexOutOfBounds` with the user's words if a check fails.
+        """
+        results = [np.empty(t.shape, t.dtype) for t in self.outputs] if out is None else list(out)
+        status = self.bind(leaves, results)()
+        if status:
+            self.fail(status)
+        return results
+
+    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Callable[[], int]:
+        """Fix the buffers of a call that is made many times; calling what this gives runs it and gives the status.
+
+        Not for several threads at once: the workspace is fixed too.
+        """
+        ins = pointers([*inputs, *self.constants])
+        outs = pointers(outputs)
+        arena = aligned(self.memory)
+        context = aligned(self.context_bytes)
+        context[:] = 0
+        status = context.view(np.int64)
+        function = self._function
+        arguments = ctypes.addressof(ins), ctypes.addressof(outs), address_of(arena), address_of(context)
+        keep = (inputs, outputs, ins, outs, arena, self)
+
+        def call(_keep: object = keep) -> int:
+            function(*arguments)
+            code = int(status[0])
+            if code:
+                status[0] = 0
+            return code
+
+        return call
+
+    def fail(self, status: int) -> None:
+        """Raise what a status means."""
+        raise IndexOutOfBounds(self.messages[status - 1])
+
+    @cached_property
+    def loops(self) -> str:
+        """The kernels as loops."""
+        return "\n\n".join(str(code) for code in self.compiled.kernels.values())
+
+    @property
+    def llvm(self) -> str:
+        return self.compiled.text
+
+    @cached_property
+    def assembly(self) -> str:
+        return assembly(self.compiled.text, self.target)
+
+    def dump(self, stage: str) -> str:
+        """The text of a stage after planning: "loops", "llvm" or "asm"."""
+        try:
+            return {"loops": lambda: self.loops, "llvm": lambda: self.llvm, "asm": lambda: self.assembly}[stage]()
+        except KeyError:
+            raise ArgumentError(f"there is no stage {stage!r} of machine code") from None
+
+
+def load(graph: Graph, target: Target | None = None) -> Executable:
+    """Compile a planned graph."""
+    return Executable(graph, target)
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """The array in the form that native code reads: C-contiguous, aligned, of native byte order."""
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+
+
+def aligned(size: int) -> np.ndarray:
+    """Fresh bytes that begin at a multiple of 64."""
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+def address_of(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array:
+    """A C array of the arrays' addresses."""
+    return (ctypes.c_void_p * max(len(arrays), 1))(*[address_of(a) for a in arrays])
