@@ -49,15 +49,14 @@ class Module:
         self.declarations[match[0]] = declaration
 
     def include(self, symbol: str, text: str) -> str:
-        """Add a library function's text, its declarations apart."""
-        if symbol not in self.functions:
-            definitions = []
-            for line in text.splitlines():
-                if line.startswith("declare"):
-                    self.declare(line)
-                else:
-                    definitions.append(line)
-            self.functions[symbol] = "\n".join(definitions).strip()
+        """Add a library function: each definition and declaration of its text once."""
+        for line in text.splitlines():
+            if line.startswith("declare"):
+                self.declare(line)
+        for match in re.finditer(r"^define .*?^}$", text, re.MULTILINE | re.DOTALL):
+            name = re.search(r'@"?([\w.$]+)"?\(', match[0])
+            assert name is not None
+            self.functions.setdefault(name[1], match[0])
         return symbol
 
     def elementary(self, name: str, dtype: str, lanes: int) -> str:

@@ -96,12 +96,13 @@ class Nest:
         """Choose the loops: axes of size 1 vanish, neighbours merge where all accesses step evenly through both."""
         accesses = self.accesses()
         sizes = {a: n for a, n in enumerate(self.domain) if n != 1}
-        loops = list(sizes)
-        for a, b in reversed(list(zip(loops, loops[1:], strict=False))):
-            if (a in self.axes) != (b in self.axes):
-                continue
-            if all(x.coefficient(f"i{a}") == x.coefficient(f"i{b}") * sizes[b] for x in accesses):
-                sizes[b] *= sizes.pop(a)
+        *outer, last = list(sizes) or [0]
+        for a in reversed(outer):
+            even = all(x.coefficient(f"i{a}") == x.coefficient(f"i{last}") * sizes[last] for x in accesses)
+            if even and (a in self.axes) == (last in self.axes):
+                sizes[last] *= sizes.pop(a)
+            else:
+                last = a
         self.sizes = sizes
         self.index = [Affine.variable(f"i{a}") if a in sizes else ZERO for a in range(len(self.domain))]
 

@@ -250,7 +250,7 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
     """Write the kernels down in the order of their levels."""
     order = {node: i for i, node in enumerate(graph.nodes)}
     # What must be in memory: outputs, and what a node outside of the producer's kernel reads through index maps.
-    needed = set(graph.outputs)
+    needed = set(graph.outputs) | {root for y in graph.outputs if (root := index_root(y)) is not None}
     for node in graph.nodes:
         if is_index_map(node):
             continue
@@ -258,7 +258,9 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
         direct = node.op.name in OPAQUE
         for i, x in enumerate(node.inputs):
             exact = direct or (node.op.name == "gather" and i == 0)
-            root = x if exact else index_root(x)
+            root = index_root(x)
+            if exact:
+                needed.add(x)
             if root is None:
                 continue
             inside = root.node is not None and fuser.kernel_of.get(root.node) is home and root is x and not exact

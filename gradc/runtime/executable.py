@@ -13,8 +13,13 @@ from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
 from gradc.ir.errors import ArgumentError, IndexOutOfBounds
 from gradc.ir.graph import Graph
+from gradc.runtime.entry import make_entry
+from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
 
 ALIGNMENT = 64
+
+LONG_CALL = 200_000
+"""Operations (some tens of microseconds) from which a call lets other Python threads run."""
 
 FUNCTION = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 """`void f(void **in, void **out, char *arena, void *context)`; ctypes releases the GIL around the call."""
@@ -78,6 +83,30 @@ class Executable:
             return code
 
         return call
+
+    def entry(self, inputs: Sequence[LeafSpec], outputs: Sequence[LeafSpec], structure: Structure) -> Entry:
+        """A built-in function of flat leaves that gives `structure`, or `MISS`: see `gradc.runtime.entry`."""
+        return make_entry(
+            self.address,
+            inputs,
+            self.constants,
+            outputs,
+            structure,
+            self.memory,
+            self.work > LONG_CALL,
+            self.code,
+            self.context_bytes,
+            self.fail,
+        )
+
+    @cached_property
+    def work(self) -> int:
+        """Bytes moved and operations done, roughly: enough to tell short calls from long ones."""
+        total = 0
+        for node in self.graph.walk():
+            sizes = [v.type.size for v in (*node.inputs, *node.results)]
+            total += sum(sizes) * (node.inputs[0].shape[-1] if node.op.name == "matmul" else 1)
+        return total
 
     def fail(self, status: int) -> None:
         """Raise what a status means."""
