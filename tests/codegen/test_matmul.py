@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from gradc.codegen import matmul
+from gradc.codegen.matmul import plan
+from gradc.codegen.matmul.vectors import vectors
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -146,15 +148,7 @@ SMALL = [
     (13, 31, 6), (14, 32, 8), (15, 33, 9), (32, 10, 17), (7, 49, 16), (29, 15, 2), (30, 64, 3), (9, 96, 15),
     (0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (6, 8, 64), (2, 100, 30), (57, 4, 23), (1, 8, 200), (1, 200, 9),
 ]  # fmt: skip
-LARGE = [
-    (61, 70, 1100),
-    (150, 129, 300),
-    (530, 80, 140),
-    (3, 700, 130),
-    (1, 600, 300),
-    (300, 1, 290),
-    (70, 520, 256),
-]
+BLOCKED = [(61, 70, 110), (150, 129, 30), (53, 80, 140), (3, 256, 130), (1, 300, 90), (300, 1, 90), (70, 128, 129)]
 BATCHED = [
     (2, 3, 4),
     (5, 1, 9),
@@ -179,18 +173,49 @@ def test_small(form: str, dtype: str, vector_bytes: int) -> None:
     check([Case(*sizes, form, 1, dtype, vector_bytes) for sizes in SMALL])
 
 
+@pytest.fixture
+def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches so small that blocks, packing and streaming are needed for products that are quick to check."""
+    sizes = {"PANEL": 2 << 10, "BLOCK": 8 << 10, "NEAR": 2 << 10, "FAR": 4 << 10, "PAGE": 256, "L1": 4 << 10}
+    for name, size in sizes.items():
+        monkeypatch.setattr(plan, f"{name}_BYTES", size)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
-def test_large(form: str, vector_bytes: int) -> None:
-    check([Case(*sizes, form, 1, "f32", vector_bytes) for sizes in LARGE])
-    if vector_bytes == 64:
-        check([Case(*sizes, form, 1, "f64", vector_bytes) for sizes in LARGE])
+@pytest.mark.usefixtures("small_caches")
+def test_blocked(form: str, vector_bytes: int) -> None:
+    dtypes = ("f32", "f64") if vector_bytes == 64 else ("f32",)
+    check([Case(*sizes, form, 1, dtype, vector_bytes) for sizes in BLOCKED for dtype in dtypes])
+
+
+def test_blocks_cover_every_choice(small_caches: None) -> None:
+    """The cases above meet every kind of plan, so that none is left untested."""
+    met: set[str] = set()
+    for sizes, form, vector_bytes in itertools.product(BLOCKED + SMALL, FORMS, (16, 32, 64)):
+        if 0 in sizes:
+            continue
+        letters = [letter == "t" for letter in form]
+        shape = plan.simplify(plan.Shape(1, *sizes, *letters, False, False))
+        shape, chosen = plan.choose(vectors("f32", vector_bytes), shape, vector_bytes)
+        met |= {name for name in ("swapped", "transpose_c") if getattr(shape, name)}
+        if isinstance(chosen, plan.DotPlan):
+            met |= {name for name in ("flat", "pack_b") if getattr(chosen, name)} | {"dot"}
+            continue
+        met |= {name for name in ("pack_a", "across") if getattr(chosen, name)}
+        met |= {"panel transposed" if shape.transpose_b else "panel copied"} if chosen.pack_b else {"panel in place"}
+        met |= {"blocks of k"} if chosen.depths.count > 1 else {"all of k"}
+        met |= {"blocks of rows"} if chosen.block_tiles < chosen.rows.count else set()
+        met |= {"streamed"} if chosen.depths.count > 1 and not chosen.pack_b else set()
+    assert met == {
+        "swapped", "transpose_c", "dot", "flat", "pack_b", "pack_a", "across", "panel transposed", "panel copied",
+        "panel in place", "blocks of k", "all of k", "blocks of rows", "streamed",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("form", "batch"), SHARED)
 def test_batched(form: str, batch: int) -> None:
-    check([Case(*sizes, form, batch, "f32", 32) for sizes in BATCHED])
-    check([Case(130, 67, 70, form, batch, "f64", 64)])
+    check([*(Case(*sizes, form, batch, "f32", 32) for sizes in BATCHED), Case(30, 17, 20, form, batch, "f64", 64)])
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d not in ("f32", "f64")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradc.codegen.matmul.code import Code, Index
+from gradc.codegen.matmul.code import Code
 from gradc.codegen.matmul.vectors import Vectors
 
 
@@ -25,39 +25,34 @@ def transpose_columns(symbol: str, v: Vectors, columns: int, b_row: int, panel_r
     """A function (b, panel, steps) that transposes `columns` rows of `steps` elements into rows of a panel.
 
     The panel's rows are `panel_row` bytes apart; they are padded with zeros to whole vectors if there is room.
-    `steps` is at least the lanes of a vector, or else `depth`.
+    `steps` is at least the elements of a lane, or else `depth`.
     """
     code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
     whole, rest = divmod(columns, v.lanes)
     last = v.lanes if panel_row >= (whole + 1) * v.bytes else rest
-    count = min(depth, v.lanes)
 
-    def square(pb: str, panel: str, rows: int, kept: int) -> None:
-        """Transpose `rows` rows, `lanes` steps at a time; the last square overlaps the one before."""
-        squares, final = (1, 0) if depth <= v.lanes else _squares(code, v)
-        with code.loop(squares) as along:
-            at = code.min(code.mul(along.index, v.lanes), final)
+    def strip(pb: str, panel: str, rows: int, kept: int) -> None:
+        """Transpose `rows` rows, a lane's elements at a time; the last lanes may overlap those before."""
+        turns, final = 1, 0
+        if depth > v.per_lane:
+            turns = code.let(f"udiv i64 {code.add('%steps', v.per_lane - 1)}, {v.per_lane}")
+            final = code.sub("%steps", v.per_lane)
+        with code.loop(turns) as along:
+            at = code.min(code.mul(along.index, v.per_lane), final)
             source = code.offset(pb, code.mul(at, v.element.size))
             target = code.offset(panel, code.mul(at, panel_row))
-            loaded = [v.load(code, code.offset(source, row * b_row), count) for row in range(rows)]
-            loaded += ["zeroinitializer"] * (v.lanes - rows)
-            for i, column in enumerate(v.transpose(code, loaded)[:count]):
+            pointers = [code.offset(source, row * b_row) for row in range(rows)]
+            for i, column in enumerate(v.transposed(code, pointers, depth)):
                 v.store(code, column, code.offset(target, i * panel_row), kept)
 
     if whole:
         with code.loop(whole, [("ptr", "%b"), ("ptr", "%panel")]) as groups:
-            square(*groups.values, v.lanes, v.lanes)
             pb, panel = groups.values
+            strip(pb, panel, v.lanes, v.lanes)
             groups.next = [code.offset(pb, v.lanes * b_row), code.offset(panel, v.bytes)]
     if rest:
-        square(code.offset("%b", whole * v.lanes * b_row), code.offset("%panel", whole * v.bytes), rest, last)
+        strip(code.offset("%b", whole * v.lanes * b_row), code.offset("%panel", whole * v.bytes), rest, last)
     return code.text()
-
-
-def _squares(code: Code, v: Vectors) -> tuple[Index, Index]:
-    """How many squares cover %steps, and the first step of the last."""
-    rounded = code.add("%steps", v.lanes - 1)
-    return code.let(f"udiv i64 {rounded}, {v.lanes}"), code.sub("%steps", v.lanes)
 
 
 def copy_block(symbol: str, source_row: int, target_row: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gradc.codegen.matmul.kernels import BroadcastTile, DotTile
-from gradc.codegen.matmul.vectors import Vectors
+from gradc.codegen.matmul.vectors import MOST_LANES, Vectors
 
 PANEL_BYTES = 24 << 10
 """A panel of B, read once per tile of rows, should stay in L1 or stream from L2."""
@@ -22,6 +22,16 @@ FAR_BYTES = 1 << 20
 
 STREAMED_ROWS = 64
 """Rows of an operand walked together when a row is at least a page: as many as a TLB holds."""
+
+STREAMED_ALIASED = 8
+"""The same if the rows compete for the same sets of a cache: as many as a set holds."""
+
+ALIASED_ROWS = 512
+"""Rows at such a distance that a panel can have and still stay in L2."""
+
+L1_BYTES = 12 << 10
+L2_RATE = 24
+"""Bytes a cycle that come from L2 while a micro-kernel runs."""
 
 CHAINS = 8
 """Multiply-adds that must be in flight to hide the latency of one (4 cycles, 2 a cycle)."""
@@ -166,8 +176,14 @@ def broadcast_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
     vectors = -(-columns // v.lanes)
     cells = rows * vectors
     split = chains(v, cells, k)
-    step = max(cells / 2, (rows + 1.5 * vectors) / 2, 4 / split) + 0.5 / split
+    fetch = 0.0 if k * vectors * v.bytes <= L1_BYTES else vectors * v.bytes / L2_RATE
+    step = max(cells / 2, (rows + 1.5 * vectors) / 2, 4 / split, fetch) + 0.5 / split
     return k * step + cells * (1 + split) / 2 + 10
+
+
+def with_text(cycles: float, lines: int) -> float:
+    """Cycles and a charge for the text, which LLVM takes its time for: up to 2% of the work for 100 lines."""
+    return cycles + lines * min(cycles / 5000, 20)
 
 
 def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
@@ -199,7 +215,12 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
             plan = block(v, s, rows, columns)
             if plan.pack_b:
                 cycles += s.k * s.n / v.lanes * (4 if s.transpose_b else 2)
-            yield cycles, plan
+            lines = sum(
+                30 + rows * (3 + 4 * -(-width // v.lanes) * plan.tile(v, rows, width).split)
+                for rows, _ in plan.rows.sizes()
+                for width in ((columns, edge) if full and edge else (edge or columns,))
+            )
+            yield with_text(cycles, lines), plan
 
 
 def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
@@ -209,18 +230,21 @@ def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
     a_stride = (s.m if s.transpose_a else s.k) * size
     panel_row = -(-min(columns, s.n) // v.lanes) * v.bytes
     panels = -(-s.n // columns)
-    scattered = s.n * size % PAGE_BYTES == 0 or b_bytes > 4 * FAR_BYTES
-    pack_b = s.transpose_b or (b_bytes > FAR_BYTES and rows.count >= 8 and panels > 1 and scattered)
+    aliased = s.n * size % PAGE_BYTES == 0
+    pack_b = s.transpose_b
+    if panels > 1 and b_bytes > FAR_BYTES and (aliased or b_bytes > 4 * FAR_BYTES):
+        pack_b |= rows.count >= (2 if aliased and s.k > ALIASED_ROWS else 8)
     depths = Split(s.k, 1)
     if pack_b and s.k * panel_row > PANEL_BYTES * 5 // 4:
         depths = split_by(s.k, PANEL_BYTES // panel_row)
     elif not pack_b and (
         # Walks over many pages, a few columns at a time.
-        (b_bytes > NEAR_BYTES and s.n * size >= PAGE_BYTES and panels > 1 and rows.count <= 2)
+        (b_bytes > NEAR_BYTES and s.n * size >= PAGE_BYTES and panels > 1 and rows.count == 1)
         or (a_bytes > NEAR_BYTES and s.transpose_a and a_stride >= PAGE_BYTES and panels == 1)
     ):
-        depths = split_by(s.k, STREAMED_ROWS)
-    if depths.base < v.lanes:
+        stride = a_stride if panels == 1 else s.n * size
+        depths = split_by(s.k, STREAMED_ALIASED if stride % PAGE_BYTES == 0 else STREAMED_ROWS)
+    if s.transpose_b and depths.base < v.per_lane:
         depths = Split(s.k, 1)
     pack_a = pack_b and a_bytes > NEAR_BYTES and panels >= 4 and (a_stride % PAGE_BYTES == 0 or s.transpose_a)
     block_tiles = rows.count
@@ -239,18 +263,23 @@ def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float
         return
     most = registers // 2 if registers == 32 else registers - 4
     packing = 2.0 * s.k * s.n if pack_b else 0.0
-    for columns in {min(s.n, v.lanes), min(s.n, max(v.lanes // 2, 1)), min(s.n, 4)}:
+    widths = {min(s.n, width) for width in (v.lanes, max(v.lanes // 2, 1), 4)}
+    if s.k * v.element.size >= PAGE_BYTES and s.k * s.n * v.element.size > NEAR_BYTES:
+        widths = {min(s.n, 4)}  # more streams than that are not fetched ahead
+    for columns in sorted(widths):
         for rows in range(1, min(s.m, most // columns) + 1):
             flat = columns == s.n
             tiles = -(-s.m // rows) * -(-s.n // columns)
-            yield tiles * dot_cycles(v, rows, columns, s.k) + packing, DotPlan(rows, columns, flat, pack_b)
+            plan = DotPlan(rows, columns, flat, pack_b)
+            lines = 30 + 5 * rows * columns * plan.tile(v, rows, columns, s.k).split
+            yield with_text(tiles * dot_cycles(v, rows, columns, s.k) + packing, lines), plan
 
 
 def choose(v: Vectors, s: Shape, vector_bytes: int) -> tuple[Shape, BroadcastPlan | DotPlan]:
     """The plan of least cost for a shape without zeros, and the shape it is for."""
     count = registers(vector_bytes)
     plans = [(cost, s, plan) for cost, plan in (*broadcast_candidates(v, s, count), *dot_candidates(v, s, count))]
-    if s.transpose_a and s.n <= v.lanes:
+    if s.transpose_a and s.n <= MOST_LANES:
         # C.T = B.T @ A has vectors along m, and A need not be transposed for it.
         flipped = replace(
             s,

@@ -79,10 +79,9 @@ class Vectors:
         if count is None or count == self.lanes:
             return code.let(f"load {self.type}, ptr {pointer}, align {align}")
         if self.masked and count > 1:
-            return code.let(
-                f"call {self.type} @llvm.masked.load.{self._mangled()}.p0(ptr align {align} {pointer}, "
-                f"{self._mask(count)}, {self.type} zeroinitializer)"
-            )
+            masked = f"@llvm.masked.load.{self._mangled()}.p0"
+            operands = f"ptr {pointer}, i32 {align}, {self._mask(count)}, {self.type} zeroinitializer"
+            return code.let(f"call {self.type} {masked}({operands})")
         short = code.let(f"load {self._type(count)}, ptr {pointer}, align {align}")
         picks = [min(i, count) for i in range(self.lanes)]
         return self._shuffle(code, short, "zeroinitializer", count, picks)
@@ -93,10 +92,8 @@ class Vectors:
         if count is None or count == self.lanes:
             code.do(f"store {self.type} {value}, ptr {pointer}, align {align}")
         elif self.masked and count > 1:
-            code.do(
-                f"call void @llvm.masked.store.{self._mangled()}.p0({self.type} {value}, ptr align {align} {pointer}, "
-                f"{self._mask(count)})"
-            )
+            masked = f"@llvm.masked.store.{self._mangled()}.p0"
+            code.do(f"call void {masked}({self.type} {value}, ptr {pointer}, i32 {align}, {self._mask(count)})")
         else:
             self._store_first(code, value, self.lanes, pointer, count)
 
@@ -129,12 +126,16 @@ class Vectors:
         product = code.let(f"{'mul' if self.element.kind == 'int' else 'and'} {self.type} {a}, {b}")
         return self.add(code, product, c)
 
-    # A transposition is a tree of exchanges between pairs of vectors: first within 16-byte lanes, then whole lanes.
+    # Shuffles of pairs of vectors, first within 16-byte lanes, then of whole lanes, make a tree that transposes.
+
+    @property
+    def per_lane(self) -> int:
+        """Elements in a lane."""
+        return min(self.lanes, LANE_BYTES // self.element.size)
 
     def _stages(self, lanes: int) -> list[tuple[list[int], list[int]]]:
-        """For each stage, which elements of a pair (a, b) its two results take."""
-        size = self.element.size
-        per_lane = min(lanes, LANE_BYTES // size)
+        """For each stage of the tree, which elements of a pair (a, b) its two results take."""
+        per_lane = min(lanes, self.per_lane)
         stages: list[tuple[list[int], list[int]]] = []
         unit = 1
         while unit < per_lane:
@@ -153,27 +154,33 @@ class Vectors:
             stages.append((even, [i + per_lane for i in even]))
         return stages
 
-    def transpose(self, code: Code, rows: Sequence[str]) -> list[str]:
-        """The columns of the square that `lanes` vectors make."""
-        stages = self._stages(self.lanes)
-        per_lane = min(self.lanes, LANE_BYTES // self.element.size)
-        within = per_lane.bit_length() - 1
-        groups = [list(rows)]
-        for depth, (low, high) in enumerate(stages):
+    def transposed(self, code: Code, rows: Sequence[str], count: int) -> list[str]:
+        """Columns of `lanes` rows, of which the lane at each pointer is read; `count` elements of it, if fewer.
+
+        Rows past the last pointer are zeros. The lanes of every `per_lane`-th row are joined to a vector, so that
+        all the squares of a lane's size are transposed at once.
+        """
+        count = min(count, self.per_lane)
+        lane = Vectors(self.element, self.per_lane, masked=False)
+        pieces = [lane.load(code, pointer, count) for pointer in rows]
+        pieces += ["zeroinitializer"] * (self.lanes - len(rows))
+        groups = [[self._join(code, pieces[i :: self.per_lane]) for i in range(self.per_lane)]]
+        for low, high in self._stages(self.lanes)[: self.per_lane.bit_length() - 1]:
             parts: list[list[str]] = []
             for group in groups:
                 pairs = list(zip(group[::2], group[1::2], strict=True))
-                parts.append([self._shuffle(code, a, b, self.lanes, low) for a, b in pairs])
-                parts.append([self._shuffle(code, a, b, self.lanes, high) for a, b in pairs])
+                parts += [[self._shuffle(code, a, b, self.lanes, picks) for a, b in pairs] for picks in (low, high)]
             groups = parts
-        # A group's number spells its column: `within` bits in order, then the bits of its lane in reverse.
-        columns = [""] * self.lanes
-        over = len(stages) - within
-        for number, (value,) in enumerate(groups):
-            place, lane = number >> over, number & ((1 << over) - 1)
-            lane = sum(1 << (over - 1 - bit) for bit in range(over) if lane >> bit & 1)
-            columns[lane * per_lane + place] = value
-        return columns
+        return [value for (value,) in groups][:count]
+
+    def _join(self, code: Code, pieces: Sequence[str]) -> str:
+        """One vector of lanes side by side."""
+        values, lanes = list(pieces), self.per_lane
+        while len(values) > 1:
+            pairs = zip(values[::2], values[1::2], strict=True)
+            values = [self._shuffle(code, a, b, lanes, range(2 * lanes)) for a, b in pairs]
+            lanes *= 2
+        return values[0]
 
     def store_sums(self, code: Code, rows: Sequence[str], pointer: str) -> None:
         """Store the sum of each vector's lanes, one element per vector, side by side."""
