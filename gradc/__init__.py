@@ -1,0 +1,78 @@
+"""gradc compiles plain NumPy functions, and their gradients, to native code that can be read at every stage.
+
+import numpy as np, gradc
+
+@gradc.compile
+def loss(params, X, y):
+    return np.mean((X @ params["w"] + params["b"] - y) ** 2)
+
+value, gradient = loss.value_and_grad(params, X, y)
+print(loss.dump(params, X, y, stage="grad"))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gradc import ir
+from gradc.api import backend as _backend
+from gradc.api.check import GradientError, check_grad
+from gradc.api.compiled import Compiled, compile
+from gradc.api.transforms import grad, hvp, jvp, value_and_grad, vjp
+from gradc.inspect import debug as _debug
+from gradc.ir.errors import (
+    ArgumentError,
+    GradcError,
+    IndexOutOfBounds,
+    ParseError,
+    ShapeError,
+    TraceError,
+    VerifyError,
+)
+from gradc.trace.control import cond, stop_gradient
+
+if TYPE_CHECKING:
+    from gradc.train import optim
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "Compiled",
+    "GradcError",
+    "GradientError",
+    "IndexOutOfBounds",
+    "ParseError",
+    "ShapeError",
+    "TraceError",
+    "VerifyError",
+    "check_grad",
+    "compile",
+    "cond",
+    "grad",
+    "hvp",
+    "ir",
+    "jvp",
+    "optim",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]
+
+_backend.observe = _debug.observer
+
+_LAZY = {"optim": "gradc.train.optim"}
+"""What is imported when it is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'gradc' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    globals()[name] = module
+    return module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,285 @@
+"""Compiled functions: `gradc.compile`, and the thin front that every call of one goes through."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, overload
+
+from gradc.api.backend import Options
+from gradc.api.edges import Edges, edges_of
+from gradc.api.frames import caller, name_of, without_internals
+from gradc.api.function import Function
+from gradc.api.inline import inline_call
+from gradc.api.lower import Lowered, lower
+from gradc.api.program import GRAD, VALUE, VALUE_AND_GRAD
+from gradc.ir.errors import ArgumentError
+from gradc.runtime.entry_spec import MISS, Entry
+from gradc.trace import is_tracing
+
+RECENT = 4
+"""So many signatures of a mode are tried natively before the table is asked."""
+
+
+class Front:
+    """One way to call a function: native entries, which know what calls are theirs; else the table."""
+
+    __slots__ = ("call", "function", "mode", "recent")
+
+    def __init__(self, function: Function, mode: str, doc: str) -> None:
+        self.function = function
+        self.mode = mode
+        self.recent: tuple[Entry, ...] = ()
+        self.call = self._closure()
+        self.call.__name__ = mode
+        self.call.__qualname__ = f"{name_of(function.fn)}.{mode}"
+        self.call.__doc__ = doc
+
+    def _closure(self) -> Callable[..., Any]:
+        """The call as a plain function, which is the cheapest thing to call that Python has."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                if not kwargs:
+                    for entry in self.recent:
+                        result = entry(*args)
+                        if result is not MISS:
+                            return result
+                return self.slow(args, kwargs)
+            except Exception as error:
+                raise without_internals(error) from error.__cause__
+
+        return call
+
+    def slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call by the table of signatures; inside of a trace, the function's graph is inlined."""
+        if is_tracing():
+            return inline_call(self.function, self.mode, args, kwargs)
+        result, entry = self.function.call(self.mode, args, kwargs)
+        if entry is not None and entry not in self.recent:
+            self.recent = (entry, *self.recent[: RECENT - 1])
+        return result
+
+
+DOCS = {
+    VALUE: "The value: the same tree, shapes, dtypes and values as the function itself gives.",
+    VALUE_AND_GRAD: "`(value, gradient)`, or `((loss, aux), gradient)` with `has_aux`, in one native call.",
+    GRAD: "The gradient, or `(gradient, aux)` with `has_aux`, in one native call.",
+}
+
+
+class Compiled:
+    """A function that runs as native code, traced once per signature. Made by `gradc.compile`."""
+
+    value_and_grad: Callable[..., Any]
+    grad: Callable[..., Any]
+    __name__: str
+    __qualname__: str
+
+    def __init__(
+        self, fn: Callable[..., Any], *, wrt: Any = 0, has_aux: bool = False, options: Options, skip: int = 0
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        if not hasattr(self, "__name__"):  # a partial, a callable object
+            self.__name__ = self.__qualname__ = name_of(fn)
+        self.__gradc_original__ = fn
+        self._options = wrt, has_aux, options
+        self._bound: Compiled | None = None
+        self._set_function(Function(fn, wrt=wrt, has_aux=has_aux, options=options, skip=skip))
+
+    def _set_function(self, function: Function) -> None:
+        self._function = function
+        self._front = Front(function, VALUE, DOCS[VALUE])
+        self.value_and_grad = Front(function, VALUE_AND_GRAD, DOCS[VALUE_AND_GRAD]).call
+        self.grad = Front(function, GRAD, DOCS[GRAD]).call
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        front = self._front
+        try:
+            if not kwargs:
+                for entry in front.recent:
+                    result = entry(*args)
+                    if result is not MISS:
+                        return result
+            return front.slow(args, kwargs)
+        except Exception as error:
+            raise without_internals(error) from error.__cause__
+
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        """What a call with these arguments compiles to, without running it.
+
+        Arrays may be given as types: `f.lower("f32[64, 10]", ...)`. It is the value-and-gradient function
+        (the value's, if the result is no float scalar).
+        """
+        return _outside(lower, self._function, args, kwargs)
+
+    def dump(self, /, *args: Any, stage: str = "optimized", of: str | None = None, **kwargs: Any) -> str:
+        """The text of one stage for these arguments (or types: `"f32[64, 10]"`).
+
+        `stage` is "traced", "grad", "optimized", "fused", "planned", "loops", "llvm" or "asm"; `of` is
+        "value", "grad" or "value_and_grad" (the value if the result is no float scalar).
+        """
+        return _outside(lower, self._function, args, kwargs, of).dump(stage)
+
+    def edges(self, /, *args: Any, **kwargs: Any) -> Edges:
+        """A row for every edge of the traced graph, from a real run: name, user line, value, gradient.
+
+        Inputs first, then every node's results; the loss has gradient 1, and None stands where a value is
+        no float or has no path to the loss. `print` shows a table.
+        """
+        return _outside(edges_of, self._function, args, kwargs)
+
+    # Methods: `self` is an argument that does not count in `wrt`.
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        # Only a function written in the class body: one that is put there from elsewhere stays what it is.
+        if getattr(self, "__qualname__", "") == f"{owner.__qualname__}.{self.__name__}":
+            self._set_function(self._method()._function)
+
+    def _method(self) -> Compiled:
+        """This function with its first parameter as `self`."""
+        if self._bound is None:
+            wrt, has_aux, options = self._options
+            self._bound = (
+                self
+                if self._function.parameters.skip
+                else Compiled(self.__gradc_original__, wrt=wrt, has_aux=has_aux, options=options, skip=1)
+            )
+        return self._bound
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else BoundCompiled(self._method(), instance)
+
+    # Pickled by name, as functions are; a compiled copy of a function that is there under its name, by that.
+
+    def __reduce__(self) -> Any:
+        if _named(self) is self:
+            return self.__qualname__
+        return _recompile, (self.__gradc_original__, *self._options)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__qualname__}>"
+
+
+class BoundCompiled:
+    """A compiled method of an instance."""
+
+    __slots__ = ("__func__", "__self__")
+
+    def __init__(self, compiled: Compiled, instance: Any) -> None:
+        self.__func__ = compiled
+        self.__self__ = instance
+
+    @property
+    def __gradc_original__(self) -> Callable[..., Any]:
+        return self.__func__.__gradc_original__.__get__(self.__self__)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.__func__, name)
+        if name not in ("value_and_grad", "grad", "lower", "dump", "edges"):
+            return found
+        return functools.partial(found, self.__self__)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundCompiled):
+            return NotImplemented
+        return self.__func__ is other.__func__ and self.__self__ is other.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.__self__, self.__func__.__name__)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__func__.__qualname__} of {self.__self__!r}>"
+
+
+def _outside(function: Callable[..., Any], *args: Any) -> Any:
+    """Call with errors as the user should see them."""
+    try:
+        return function(*args)
+    except Exception as error:
+        raise without_internals(error) from error.__cause__
+
+
+def _named(compiled: Compiled) -> Any:
+    """What the module of a function holds under its qualified name."""
+    import sys
+
+    found: Any = sys.modules.get(compiled.__module__)
+    for part in compiled.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _recompile(fn: Callable[..., Any], wrt: Any, has_aux: bool, options: Options) -> Compiled:
+    return Compiled(fn, wrt=wrt, has_aux=has_aux, options=options)
+
+
+@overload
+def compile(
+    fn: Callable[..., Any],
+    *,
+    wrt: Any = 0,
+    has_aux: bool = False,
+    threads: int | None = None,
+    fast_math: bool = False,
+) -> Compiled: ...
+@overload
+def compile(
+    fn: None = None,
+    *,
+    wrt: Any = 0,
+    has_aux: bool = False,
+    threads: int | None = None,
+    fast_math: bool = False,
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(
+    fn: Callable[..., Any] | None = None,
+    *,
+    wrt: Any = 0,
+    has_aux: bool = False,
+    threads: int | None = None,
+    fast_math: bool = False,
+) -> Compiled | Callable[[Callable[..., Any]], Compiled]:
+    """Compile a function of NumPy arrays; as a decorator, bare or with options, or as a function.
+
+    It is traced once per signature: tree structure, shapes, dtypes, values of static leaves. Arrays, NumPy
+    scalars and Python floats are traced; bool, int, str, None, dtypes, callables and other hashable leaves
+    are static.
+
+    - `wrt`: the parameter that gradients are taken for, by position or name; a tuple of them gives a tuple.
+    - `has_aux`: the function returns `(loss, aux)`.
+    - `threads`: how many a call may use; None means as many as there are, or `GRADC_THREADS`.
+    - `fast_math`: allow rewrites that change rounding, or assume that there are no NaN and infinities.
+
+    Errors: `ArgumentError` for an option that does not fit the function.
+    """
+    if fn is None:
+        return functools.partial(compile, wrt=wrt, has_aux=has_aux, threads=threads, fast_math=fast_math)
+    if isinstance(fn, classmethod | staticmethod):
+        kind = type(fn).__name__
+        raise ArgumentError(
+            f"gradc.compile stands above @{kind}", caller(), f"put @{kind} above @gradc.compile"
+        )
+    if not callable(fn):
+        raise ArgumentError(
+            f"gradc.compile takes a function, not {fn!r:.60}", caller(), "@gradc.compile above a def"
+        )
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ArgumentError(f"threads={threads!r} is no number of threads", caller(), "threads=1 or more")
+    if threads is None and (given := os.environ.get("GRADC_THREADS")):
+        threads = max(int(given), 1)
+    if isinstance(fn, Compiled | BoundCompiled):
+        fn = fn.__gradc_original__
+    options = Options(threads=threads, fast_math=bool(fast_math))
+    compiled = Compiled(fn, wrt=wrt, has_aux=has_aux, options=options)
+    if not (type(wrt) is int and wrt == 0):
+        # A method's parameters are counted later, when its class is known.
+        compiled._function.parameters.targets(wrt)
+    return compiled

@@ -1,0 +1,198 @@
+"""A traced function and the graphs of its value and gradients, with the trees that their outputs form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradc.api.frames import definition, name_of
+from gradc.api.signature import Arguments, Parameters, Target
+from gradc.ir.errors import ArgumentError, ShapeError, TraceError
+from gradc.ir.graph import Builder, Graph, zeros
+from gradc.passes.grad import grad
+from gradc.trace import Static, rebuild, tree
+
+VALUE, VALUE_AND_GRAD, GRAD = "value", "value_and_grad", "grad"
+MODES = (VALUE, VALUE_AND_GRAD, GRAD)
+"""What a graph computes: what `f(...)`, `f.value_and_grad(...)`, `f.grad(...)` return."""
+
+
+class Output:
+    """The place of output `number` of a graph in a tree of results."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Template(NamedTuple):
+    """A tree of results before they are known: `Output`s, and the leaves that are no outputs."""
+
+    treedef: tree.TreeDef
+    leaves: list[Any]
+
+    def fill(self, results: Sequence[Any]) -> Any:
+        """The tree with the outputs in their places."""
+        return tree.unflatten(
+            self.treedef, [results[x.number] if type(x) is Output else x for x in self.leaves]
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the leaves are the outputs in order, and nothing else."""
+        return all(type(x) is Output and x.number == i for i, x in enumerate(self.leaves))
+
+
+def template(shape: Any) -> Template:
+    """The template of a tree that holds `Output`s."""
+    leaves, treedef = tree.flatten(shape)
+    return Template(treedef, leaves)
+
+
+@dataclass
+class Program:
+    """A traced function, where its arguments enter the graph, and what gradients are taken for.
+
+    `arguments` has the number of each leaf in its place; `inputs` gives for each leaf its position in
+    `graph.inputs`, or None; leaves in `needed` are floats that are constants of this trace.
+    """
+
+    fn: Callable[..., Any]
+    parameters: Parameters
+    wrt: Any
+    has_aux: bool
+    arguments: Arguments
+    inputs: Sequence[int | None]
+    graph: Graph
+    treedef: tree.TreeDef
+    leaves: list[int | Static]
+    needed: tuple[int, ...] = ()
+
+    def value(self) -> Any:
+        """The tree of the function's result, with `Output`s for what the graph computes."""
+        return rebuild(self.treedef, self.leaves, [Output(i) for i in range(len(self.graph.outputs))])
+
+    def build(self, mode: str, graph: Graph | None = None) -> tuple[Graph, Any]:
+        """The graph of a mode, and the tree that it returns, with `Output`s.
+
+        `graph` stands for the traced one, if passes have made it better. Errors: `ShapeError` or
+        `TraceError`, at the function's `def`, where there is no loss to differentiate; `ArgumentError` for
+        `wrt`.
+        """
+        graph = graph or self.graph
+        value = self.value()
+        if mode == VALUE:
+            return graph, value
+        loss = self.loss(value)
+        keep = list(range(len(graph.outputs)))
+        if mode == GRAD:
+            aux = template(value[1]).leaves if self.has_aux else []
+            keep = sorted({x.number for x in aux if type(x) is Output})
+        wrt: list[int] = []
+        gradients = tuple([self._gradient(t, wrt, len(keep)) for t in self.parameters.targets(self.wrt)])
+        gradient = gradients if isinstance(self.wrt, tuple) else gradients[0]
+        if loss is None:
+            graph = _constant_grad(graph, wrt, keep)
+        else:
+            graph = grad(graph, wrt, loss=loss.number, keep=keep)
+        if mode == VALUE_AND_GRAD:
+            return graph, (value, gradient)
+        if self.has_aux:
+            places = {number: Output(i) for i, number in enumerate(keep)}
+            return graph, (
+                gradient,
+                tree.map(lambda x: places[x.number] if type(x) is Output else x, value[1]),
+            )
+        return graph, gradient
+
+    def loss(self, value: Any) -> Output | None:
+        """The output that is the loss; None if it is a constant. Errors: as for `build`."""
+        name, source = name_of(self.fn), definition(self.fn)
+        if self.has_aux:
+            if type(value) is not tuple or len(value) != 2:
+                raise TraceError(
+                    f"with has_aux=True, {name} returns (loss, aux), not {self.describe(value)}",
+                    source,
+                    "return loss, aux",
+                )
+            value = value[0]
+        if isinstance(value, Output):
+            found = self.graph.outputs[value.number].type
+            if found.is_float and not found.shape:
+                return value
+            if found.shape:
+                raise ShapeError(
+                    f"a gradient needs one float number, but {name} returns {found}",
+                    source,
+                    "return np.mean(...) or np.sum(...) of it",
+                )
+        elif isinstance(value, float | np.floating):
+            return None
+        hint = "return one float number"
+        if type(value) is tuple:
+            hint = "return the loss alone, or (loss, aux) with has_aux=True"
+        raise TraceError(
+            f"a gradient needs one float number, but {name} returns {self.describe(value)}", source, hint
+        )
+
+    def is_differentiable(self) -> bool:
+        """Whether a gradient can be asked for."""
+        try:
+            self.build(VALUE_AND_GRAD)
+        except (TraceError, ShapeError, ArgumentError):
+            return False
+        return True
+
+    def describe(self, value: Any) -> str:
+        """A result as messages show it: `(f64[3], f64[])`."""
+        if isinstance(value, Output):
+            return str(self.graph.outputs[value.number].type)
+        if type(value) is tuple:
+            inner = ", ".join(self.describe(part) for part in value)
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        if isinstance(value, list | dict):
+            return f"a {type(value).__name__}"
+        return f"{value!r}"[:40]
+
+    def positions_of(self, wrt: Any) -> list[int]:
+        """The graph inputs that are float leaves of the parameters that `wrt` names."""
+        positions: list[int] = []
+        for target in self.parameters.targets(wrt):
+            self._gradient(target, positions, 0)
+        return positions
+
+    def _gradient(self, target: Target, wrt: list[int], first: int) -> Any:
+        """The tree of a parameter with an `Output` for each float leaf; its graph input is added to `wrt`."""
+        before = len(wrt)
+
+        def place(leaf: int) -> Output | None:
+            if leaf in self.needed:
+                raise self.parameters.error(
+                    f"the gradient with respect to {target.name} is asked for, but {name_of(self.fn)} needs "
+                    "the value of a Python float in it while it is traced",
+                    "np.where(condition, a, b) or gradc.cond in place of `if`",
+                )
+            position = self.inputs[leaf]
+            if position is None or not self.graph.inputs[position].type.is_float:
+                return None
+            wrt.append(position)
+            return Output(first + len(wrt) - 1)
+
+        found = tree.map(place, self.parameters.argument(target, self.arguments))
+        if len(wrt) == before:
+            raise self.parameters.error(
+                f"wrt names {target.name}, which has no float leaves, so no gradient",
+                f"pass floats, as in {target.name}.astype(np.float64), or name another parameter: wrt=...",
+            )
+        return found
+
+
+def _constant_grad(graph: Graph, wrt: Sequence[int], keep: Sequence[int]) -> Graph:
+    """The gradient of a loss that depends on nothing: zeros."""
+    with Builder(graph.inputs, graph.nodes) as builder:
+        outputs = [graph.outputs[i] for i in keep] + [zeros(graph.inputs[i].type) for i in wrt]
+        return builder.build(f"{graph.name}_grad", outputs, constants=graph.constants, notes=graph.notes)

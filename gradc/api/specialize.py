@@ -1,0 +1,104 @@
+"""One signature of one function: its trace, and what was compiled of it for a value, a gradient, or both."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from gradc.api import backend
+from gradc.api.backend import Executable, Options
+from gradc.api.program import Output, Program, template
+from gradc.api.signature import kind_of, native_leaf
+from gradc.ir.graph import Graph
+from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
+
+
+def structure_of(shape: Any) -> Structure:
+    """A tree of `Output`s as a native entry takes it, if it is made of tuples only; else `LookupError`."""
+    if type(shape) is Output:
+        return shape.number
+    if type(shape) is tuple:
+        return tuple([structure_of(part) for part in shape])
+    if shape is None:
+        return None
+    raise LookupError
+
+
+class Native:
+    """Compiled code for one signature and mode, called with the traced leaves."""
+
+    def __init__(self, executable: Executable, shape: Any) -> None:
+        self.executable = executable
+        self.shape = shape
+        self.outputs = [
+            LeafSpec(y.dtype, y.shape, "array" if y.shape else "scalar") for y in executable.graph.outputs
+        ]
+        self.structure: Structure
+        self.finish: Callable[[Any], Any] | None = None
+        try:
+            self.structure = structure_of(shape)
+        except LookupError:
+            self.structure = tuple(range(len(self.outputs)))
+            form = template(shape)
+            self.finish = form.treedef.unflatten if form.is_plain else form.fill
+        self.entries: tuple[Entry, ...] = ()
+        self._by_kinds: dict[tuple[str, ...], Entry] = {}
+
+    def __call__(self, leaves: Sequence[Any]) -> tuple[Any, Entry]:
+        """The result for traced leaves of this signature, of any layout, and the entry that gave it."""
+        for entry in self.entries:
+            result = entry(*leaves)
+            if result is not MISS:
+                return (result if self.finish is None else self.finish(result)), entry
+        kinds = tuple([kind_of(leaf) for leaf in leaves])
+        entry = self._by_kinds.get(kinds) or self._entry(kinds)
+        result = entry(*map(native_leaf, leaves, kinds))
+        assert result is not MISS, "leaves that were made to fit do not fit"
+        return (result if self.finish is None else self.finish(result)), entry
+
+    def _entry(self, kinds: tuple[str, ...]) -> Entry:
+        """An entry for leaves of these kinds: 0-d arrays and NumPy scalars share compiled code."""
+        inputs = [
+            LeafSpec(x.dtype, x.shape, cast(Any, kind))
+            for x, kind in zip(self.executable.graph.inputs, kinds, strict=True)
+        ]
+        entry = self.executable.entry(inputs, self.outputs, self.structure)
+        self._by_kinds[kinds] = entry
+        self.entries = (*self.entries, entry)
+        return entry
+
+
+class Specialization:
+    """The program of one signature, and its native functions by mode. `positions`: the traced leaves."""
+
+    def __init__(self, program: Program, options: Options) -> None:
+        self.program = program
+        self.options = options
+        self.positions = [i for i, position in enumerate(program.inputs) if position is not None]
+        self._all = len(self.positions) == len(program.inputs)
+        self._lock = threading.RLock()
+        self._natives: dict[str, Native] = {}
+        self._stable: Graph | None = None
+
+    def __getitem__(self, mode: str) -> Native:
+        """The compiled code of a mode, made when it is first asked for."""
+        native = self._natives.get(mode)
+        if native is None:
+            with self._lock:
+                native = self._natives.get(mode)
+                if native is None:
+                    graph, shape = self.graph(mode)
+                    native = Native(backend.build(graph, self.options), shape)
+                    self._natives[mode] = native
+        return native
+
+    def given(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """The leaves that are traced, of all leaves of a call."""
+        return leaves if self._all else [leaves[i] for i in self.positions]
+
+    def graph(self, mode: str) -> tuple[Graph, Any]:
+        """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""
+        if self._stable is None:
+            self._stable = backend.stabilize(self.program.graph)
+        return self.program.build(mode, self._stable)

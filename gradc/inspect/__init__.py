@@ -1,0 +1,1 @@
+"""Looking inside: what a compilation did, pass by pass."""
