@@ -1,0 +1,61 @@
+"""Graphs inside of graphs: change the inner ones first, each distinct graph once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gradc.ir import Graph, Value
+from gradc.ir.graph import rebuild
+
+
+def inside_out(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """Apply `change` to every nested graph, then to the graph that holds it.
+
+    A graph that several nodes hold is changed once and stays shared. `change` must keep the types of inputs
+    and outputs.
+    """
+    changed: dict[Graph, Graph] = {}
+    pending = [graph]
+    while pending:
+        inner = pending[-1]
+        missing = [g for node in inner.nodes for _, g in node.graphs if g not in changed]
+        if missing:
+            pending.extend(missing)
+            continue
+        pending.pop()
+        if inner not in changed:
+            changed[inner] = change(_holding(inner, changed))
+    return changed[graph]
+
+
+def _holding(graph: Graph, changed: Mapping[Graph, Graph]) -> Graph:
+    """The graph with the graphs that its nodes hold replaced."""
+    env: dict[Value, Value] = {}
+    nodes = []
+    for node in graph.nodes:
+        inputs = tuple([env.get(x, x) for x in node.inputs])
+        graphs = {k: changed[g] for k, g in node.graphs if changed[g] is not g}
+        if graphs or inputs != node.inputs:
+            copy = rebuild(node, inputs, **graphs)
+            env.update(zip(node.results, copy.results, strict=True))
+            node = copy
+        nodes.append(node)
+    return graph.replace(nodes=nodes, outputs=[env.get(y, y) for y in graph.outputs]) if env else graph
+
+
+def renamed(graph: Graph, names: Mapping[Value, str]) -> Graph:
+    """The graph with names given to values of its nodes; the nodes of the argument keep theirs."""
+    if not names:
+        return graph
+    env: dict[Value, Value] = {}
+    nodes = []
+    for node in graph.nodes:
+        inputs = tuple([env.get(x, x) for x in node.inputs])
+        if inputs != node.inputs or any(y in names for y in node.results):
+            copy = rebuild(node, inputs)
+            for old, new in zip(node.results, copy.results, strict=True):
+                new.name = names.get(old, old.name)
+                env[old] = new
+            node = copy
+        nodes.append(node)
+    return graph.replace(nodes=nodes, outputs=[env.get(y, y) for y in graph.outputs])
