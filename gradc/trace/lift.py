@@ -193,6 +193,12 @@ def any_traced(x: Any) -> bool:
     return False
 
 
+def tracer(x: Any) -> Tracer:
+    """The operand as a tracer, concrete if it is concrete."""
+    x = operand(x)
+    return x if type(x) is Tracer else Tracer(Cell(np.asarray(x)), weak=type(x) is float)
+
+
 def traced(x: Any) -> Tracer:
     """The operand as a tracer whose value is in the current graph."""
     x = operand(x)

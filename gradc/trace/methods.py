@@ -64,6 +64,10 @@ def _method(original: Any) -> Callable[..., Any]:
     return bound
 
 
+def _matmul(a: Any, b: Any) -> Any:
+    return FUNCTIONS[np.matmul](a, b)
+
+
 def _shape_arguments(args: tuple[Any, ...]) -> Any:
     """The shape in `x.reshape(2, 3)` and in `x.reshape((2, 3))`."""
     return args[0] if len(args) == 1 else args
@@ -99,3 +103,62 @@ class Array:
     __ipow__, __iand__ = _in_place(np.power, "**"), _in_place(np.bitwise_and, "&")
     __ior__, __ixor__ = _in_place(np.bitwise_or, "|"), _in_place(np.bitwise_xor, "^")
     __ilshift__, __irshift__ = _in_place(np.left_shift, "<<"), _in_place(np.right_shift, ">>")
+
+    def __matmul__(self, other: Any) -> Any:
+        return _named(_matmul(self, other)) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _named(_matmul(other, self)) if isinstance(other, _OPERANDS) else NotImplemented
+
+    def __imatmul__(self, other: Any) -> Any:
+        fail("gradc does not write into arrays: @= changes the array itself", "x = x @ v")
+
+    def __getitem__(self, index: Any) -> Any:
+        from gradc.trace.functions.indexing import getitem
+
+        return _named(getitem(self, index))  # type: ignore[arg-type]
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if ndigits is None:
+            return int(self)  # type: ignore[call-overload]
+        return _named(FUNCTIONS[np.round](self, ndigits))
+
+    sum, prod, mean, std, var = map(_method, (np.sum, np.prod, np.mean, np.std, np.var))
+    max, min, argmax, argmin = map(_method, (np.max, np.min, np.argmax, np.argmin))
+    any, all, round, clip = map(_method, (np.any, np.all, np.round, np.clip))
+    ravel, swapaxes, squeeze, repeat = map(_method, (np.ravel, np.swapaxes, np.squeeze, np.repeat))
+    dot, take, diagonal, trace = map(_method, (np.dot, np.take, np.diagonal, np.trace))
+    conj = conjugate = _method(np.conjugate)
+
+    def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
+        return _named(FUNCTIONS[np.reshape](self, _shape_arguments(shape), order))
+
+    def transpose(self, *axes: Any) -> Any:
+        return _named(FUNCTIONS[np.transpose](self, _shape_arguments(axes) if axes else None))
+
+    def flatten(self, order: str = "C") -> Any:
+        return _named(FUNCTIONS[np.copy](FUNCTIONS[np.ravel](self, order)))
+
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "", subok: bool = True, copy: bool = True
+    ) -> Any:
+        return _named(FUNCTIONS[np.astype](self, dtype))
+
+    def copy(self, order: str = "C") -> Any:
+        return _named(FUNCTIONS[np.copy](self))
+
+    @property
+    def T(self) -> Any:  # noqa: N802
+        return _named(FUNCTIONS[np.transpose](self))
+
+    @property
+    def mT(self) -> Any:  # noqa: N802
+        return _named(FUNCTIONS[np.matrix_transpose](self))
+
+    @property
+    def real(self) -> Any:
+        return self
+
+    @property
+    def imag(self) -> Any:
+        return FUNCTIONS[np.zeros_like](self)

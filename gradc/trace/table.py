@@ -30,6 +30,21 @@ def implements(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., 
     return register
 
 
+def implements_view(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same for functions that give views: ours runs for concrete tracers too, which share memory."""
+
+    def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(fn)
+        def entry(*args: Any, **kwargs: Any) -> Any:
+            return name_result(fn(*args, **kwargs), sys._getframe(1))
+
+        for original in originals:
+            FUNCTIONS[original] = entry
+        return entry
+
+    return register
+
+
 def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The decorated function is what `scipy.special.<name>` means for traced arguments."""
 

@@ -98,7 +98,7 @@ class Tracer(Array):
         """A view of the same memory, one step further."""
         before = self.content
         step = Step(op, attrs)
-        view = Tracer(self.cell, (*self.path, step), weak=self.weak)
+        view = Tracer(self.cell, (*self.path, step))
         view._read = self.cell.version, step.read(before)
         return view
 

@@ -1,5 +1,25 @@
 """NumPy's and SciPy's functions as compositions of ops: importing this package fills the table."""
 
-from gradc.trace.functions import ufuncs
+from gradc.trace.functions import (
+    einsum,
+    indexing,
+    joining,
+    products,
+    reductions,
+    selection,
+    shapes,
+    special,
+    ufuncs,
+)
 
-__all__ = ["ufuncs"]
+__all__ = [
+    "einsum",
+    "indexing",
+    "joining",
+    "products",
+    "reductions",
+    "selection",
+    "shapes",
+    "special",
+    "ufuncs",
+]

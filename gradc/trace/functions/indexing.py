@@ -1,0 +1,337 @@
+"""Indexing as in NumPy: slices, ints, newaxis, arrays of indices, concrete masks; take and its kin."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradc.ir import IndexOutOfBounds, ShapeError, Value, constant, emit
+from gradc.ir.ops.elementwise import where as where_value
+from gradc.ir.types import I64, Type
+from gradc.trace.functions.shapes import axis_of, reshaped, sliced, transposed
+from gradc.trace.lift import (
+    any_traced,
+    broadcast,
+    cast,
+    common_shape,
+    concrete,
+    operand,
+    plain,
+    traced,
+    tracer,
+    value_of,
+    wrap,
+)
+from gradc.trace.registry import FUNCTIONS
+from gradc.trace.source import described, fail
+from gradc.trace.table import implements
+from gradc.trace.tracer import Tracer
+
+MASK = "np.where(mask, x, 0), or np.sum(x, where=mask) and np.mean(x, where=mask)"
+
+
+class Entry(NamedTuple):
+    """One entry of an index: `kind` is "int", "slice", "new" or "array"; `axis` the one it takes."""
+
+    kind: str
+    what: Any
+    axis: int
+
+
+def getitem(x: Tracer, index: Any) -> Any:
+    """`x[index]`: a view for basic indexing, else a new array.
+
+    Errors: `IndexOutOfBounds` at once for static indices; traced ones are checked when the function runs.
+    """
+    entries = _entries(x, index if type(index) is tuple else (index,))
+    if not x.traced and not any(e.kind == "array" and any_traced(e.what) for e in entries):
+        if any(e.kind == "array" for e in entries):
+            return concrete(_checked(x, index))
+        if all(e.kind == "int" for e in entries) and len(entries) == x.ndim:
+            return _checked(x, index)  # a number
+    view = _basic(x, entries)
+    return _advanced(view, entries) if any(e.kind == "array" for e in entries) else view
+
+
+def _checked(x: Tracer, index: Any) -> Any:
+    try:
+        return x.array[plain(index)]
+    except IndexError as error:
+        fail(str(error), None, IndexOutOfBounds)
+
+
+def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
+    """The index with one entry per axis: no ellipsis, masks as arrays of indices."""
+    items: list[Any] = []
+    for item in index:
+        items.append(_item(item))
+    used = sum(_axes_taken(item) for item in items)
+    if used > x.ndim:
+        fail(f"too many indices: {used} for an array of shape {x.shape}", None, IndexOutOfBounds)
+    dots = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
+        fail("an index can have one ellipsis only", None, IndexOutOfBounds)
+    at = dots[0] if dots else len(items)
+    items[at : at + 1] = [slice(None)] * (x.ndim - used)
+    entries: list[Entry] = []
+    axis = 0
+    for item in items:
+        if item is None:
+            entries.append(Entry("new", None, axis))
+        elif isinstance(item, slice):
+            entries.append(Entry("slice", item, axis))
+            axis += 1
+        elif isinstance(item, int):
+            n = x.shape[axis]
+            if not -n <= item < n:
+                fail(f"index {item} is out of bounds for axis {axis} with size {n}", None, IndexOutOfBounds)
+            entries.append(Entry("int", item % n, axis))
+            axis += 1
+        elif isinstance(item, np.ndarray) and item.dtype == bool:
+            if item.shape != x.shape[axis : axis + item.ndim]:
+                fail(
+                    f"a mask of shape {item.shape} does not fit {x.shape} at axis {axis}",
+                    None,
+                    IndexOutOfBounds,
+                )
+            if item.ndim == 0:
+                fail("gradc does not trace a single bool as an index", "x[None] or x[:0]")
+            for places in item.nonzero():
+                entries.append(Entry("array", places, axis))
+                axis += 1
+        else:
+            entries.append(Entry("array", item, axis))
+            axis += 1
+    return entries
+
+
+def _item(item: Any) -> Any:
+    """One item of an index: None, Ellipsis, a slice, an int, a concrete array, or a traced one."""
+    if item is None or item is Ellipsis or isinstance(item, slice):
+        return item
+    if type(item) in (list, tuple):
+        item = np.asarray(item, np.intp) if len(item) == 0 else operand(item)
+    if type(item) is Tracer and item.traced:
+        if item.dtype.kind == "b":
+            fail(
+                "a traced mask selects a number of elements that is not known before the function runs", MASK
+            )
+        if item.dtype.kind not in "iu":
+            fail(f"arrays are indexed by integers, not {item.type}", "i.astype(int)", IndexOutOfBounds)
+        return item
+    item = plain(item)
+    if isinstance(item, bool | np.bool_):
+        return np.asarray(item)
+    if isinstance(item, int | np.integer):
+        return int(item)
+    array = np.asarray(item)
+    if array.dtype.kind not in "iub":
+        fail(
+            f"arrays are indexed by integers, slices and masks, not {described(item)}",
+            "i.astype(int)",
+            IndexOutOfBounds,
+        )
+    return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
+
+
+def _axes_taken(item: Any) -> int:
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
+
+
+def _basic(x: Tracer, entries: list[Entry]) -> Tracer:
+    """What slices, ints and newaxis make of the array; axes that arrays index stay as they are.
+
+    With arrays, ints lose their axis and newaxis adds none: `_advanced` knows where those go.
+    """
+    starts, sizes, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
+    for kind, what, axis in entries:
+        if kind == "int":
+            starts[axis], sizes[axis] = what, 1
+        elif kind == "slice":
+            try:
+                chosen = range(
+                    *slice(*map(_bound, (what.start, what.stop, what.step))).indices(x.shape[axis])
+                )
+            except ValueError as error:
+                fail(str(error), None, ShapeError)
+            sizes[axis] = len(chosen)
+            if chosen:
+                starts[axis], steps[axis] = chosen.start, chosen.step if len(chosen) > 1 else 1
+    if tuple(sizes) != x.shape or any(step < 0 for step in steps):
+        x = x.view("slice", starts=tuple(starts), sizes=tuple(sizes), steps=tuple(steps))
+    with_arrays = any(e.kind == "array" for e in entries)
+    shape = [
+        1 if e.kind == "new" else sizes[e.axis]
+        for e in entries
+        if e.kind != "int" and not (with_arrays and e.kind == "new")
+    ]
+    view = reshaped(x, tuple(shape))
+    # x[...] and x[:] are views too, not the array itself.
+    return view if view is not x else Tracer(x.cell, x.path)
+
+
+def _bound(x: Any) -> Any:
+    return x if x is None else operator.index(x)
+
+
+def _advanced(x: Tracer, entries: list[Entry]) -> Tracer:
+    """The gather, with its axes where NumPy puts them: in place if the indices stand together, else first."""
+    kept = [e for e in entries if e.kind in ("slice", "array")]
+    axes = tuple(i for i, e in enumerate(kept) if e.kind == "array")
+    arrays = [e.what for e in kept if e.kind == "array"]
+    shape = common_shape(*arrays)
+    indices = [index_value(a, x.shape[axis], axis, shape) for a, axis in zip(arrays, axes, strict=True)]
+    y = wrap(emit("gather", traced(x).value, *indices, axes=axes))
+    together = [e.kind in ("int", "array") for e in entries]
+    first = together.index(True)
+    count = sum(together)
+    lead = first if all(together[first : first + count]) else 0
+    before = [e for e in entries[:lead] if e.kind == "slice"]
+    # The gather puts the indexed axes first; the others follow in their order.
+    k, n = len(shape), len(before)
+    order = (*range(k, k + n), *range(k), *range(k + n, y.ndim))
+    y = transposed(y, order)
+    sizes = iter([size for e, size in zip(kept, x.shape, strict=True) if e.kind == "slice"])
+    final: list[int] = []
+    for i, e in enumerate(entries):
+        if i == lead:
+            final.extend(shape)
+        if e.kind == "new":
+            final.append(1)
+        elif e.kind == "slice":
+            final.append(next(sizes))
+    return wrap(reshaped(y, tuple(final)).value)
+
+
+def index_value(index: Any, size: int, axis: int, shape: tuple[int, ...]) -> Value:
+    """Indices into an axis as i64, none negative, in bounds: checked now if concrete, else when it runs."""
+    message = f"index is out of bounds for axis {axis} with size {size}"
+    if not any_traced(index):
+        array = np.asarray(plain(index))
+        bad = (array < -size) | (array >= size)
+        if bad.any():
+            fail(
+                f"index {array[bad][0]} is out of bounds for axis {axis} with size {size}",
+                None,
+                IndexOutOfBounds,
+            )
+        return value_of(np.where(array < 0, array + size, array).astype(I64), I64, shape)
+    i = cast(index.value, I64)
+    if index.dtype.kind == "i":
+        i = where_value(i < 0, i + size, i)
+    ok = (i >= 0) & (i < size)
+    return broadcast(emit("require", i, ok, message=message), shape)
+
+
+def along_axis(x: Tracer, indices: Value, axis: int) -> Tracer:
+    """x with axis replaced by indices of the same rank: element by element along the axis."""
+    shape = indices.shape
+    places = [
+        indices if i == axis else emit("iota", type=Type(I64, shape), axis=i) for i in range(len(shape))
+    ]
+    return wrap(emit("gather", x.value, *places, axes=tuple(range(len(shape)))))
+
+
+@implements(np.take)
+def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+    x = tracer(a)
+    if axis is None:
+        x, axis = reshaped(x, (x.size,)), 0
+    along = axis_of(axis, x.ndim)
+    i = operand(indices)
+    if mode == "wrap":
+        i = FUNCTIONS[np.remainder](i, x.shape[along])
+    elif mode == "clip":
+        i = FUNCTIONS[np.clip](i, 0, x.shape[along] - 1)
+    return getitem(x, (slice(None),) * along + (i,))
+
+
+@implements(np.take_along_axis)
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Tracer:
+    x, i = traced(arr), operand(indices)
+    if axis is None:
+        x, axis = reshaped(x, (x.size,)), 0
+    along = axis_of(axis, x.ndim)
+    if len(i.shape) != x.ndim:
+        fail(f"take_along_axis takes indices of {x.ndim} axes, not shape {i.shape}", None, ShapeError)
+    rest = common_shape(
+        *[np.empty([1 if j == along else n for j, n in enumerate(s)]) for s in (x.shape, i.shape)]
+    )
+    full = (*rest[:along], i.shape[along], *rest[along + 1 :])
+    x = wrap(broadcast(x.value, (*rest[:along], x.shape[along], *rest[along + 1 :])))
+    return along_axis(x, index_value(i, x.shape[along], along, full), along)
+
+
+@implements(np.diagonal, np.linalg.diagonal)
+def diagonal(a: Any, offset: int = 0, axis1: int | None = None, axis2: int | None = None) -> Tracer:
+    x = traced(a)
+    i, j = axis_of(0 if axis1 is None else axis1, x.ndim), axis_of(1 if axis2 is None else axis2, x.ndim)
+    x = FUNCTIONS[np.moveaxis](x, (i, j), (-2, -1))
+    rows, columns = x.shape[-2:]
+    size = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = max(offset, 0) - min(offset, 0) * columns
+    # Rows in one line: the diagonal is every (columns + 1)th element.
+    line = reshaped(x, (*x.shape[:-2], rows * columns))
+    return sliced(line, line.ndim - 1, start if size else 0, size, columns + 1)
+
+
+@implements(np.diag)
+def diag(v: Any, k: int = 0) -> Tracer:
+    x = traced(v)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        fail(f"np.diag takes an array with one or two axes, not shape {x.shape}", None, ShapeError)
+    size = x.size + abs(k)
+    start = max(k, 0) - min(k, 0) * size
+    if not x.size:
+        return wrap(constant(0, Type(x.dtype, (size, size))))
+    line = emit("pad", x.value, shape=(size * size,), starts=(start,), steps=(size + 1,), value=0)
+    return reshaped(wrap(line), (size, size))
+
+
+@implements(np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Tracer:
+    return diag(FUNCTIONS[np.ravel](v), k)
+
+
+@implements(np.trace)
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tracer:
+    return FUNCTIONS[np.sum](diagonal(a, offset, axis1, axis2), -1, dtype)
+
+
+@implements(np.tril)
+def tril(m: Any, k: int = 0) -> Tracer:
+    x = traced(m)
+    return FUNCTIONS[np.where](np.tri(*x.shape[-2:], k=k, dtype=bool), x, np.zeros((), x.dtype))
+
+
+@implements(np.triu)
+def triu(m: Any, k: int = 0) -> Tracer:
+    x = traced(m)
+    return FUNCTIONS[np.where](np.tri(*x.shape[-2:], k=k - 1, dtype=bool), np.zeros((), x.dtype), x)
+
+
+@implements(np.diff)
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tracer:
+    x = traced(a)
+    along = axis_of(axis, x.ndim)
+    ends = []
+    for end in (prepend, append):
+        if end is None or end is np._NoValue:
+            ends.append([])
+            continue
+        e = operand(end)
+        one = (*x.shape[:along], 1, *x.shape[along + 1 :])
+        ends.append([e if np.ndim(plain(e)) else FUNCTIONS[np.broadcast_to](e, one)])
+    if ends[0] or ends[1]:
+        x = FUNCTIONS[np.concatenate]([*ends[0], x, *ends[1]], along)
+    for _ in range(n):
+        size = max(x.shape[along] - 1, 0)
+        high, low = sliced(x, along, 1 if size else 0, size), sliced(x, along, 0, size)
+        x = FUNCTIONS[np.not_equal if x.dtype.kind == "b" else np.subtract](high, low)
+    return x

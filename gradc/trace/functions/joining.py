@@ -1,0 +1,315 @@
+"""Functions that put arrays together, repeat them and take them apart; `np.array` of lists; padding."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.ir import ShapeError, Value, emit
+from gradc.trace.functions.shapes import axis_of, reshaped, sliced
+from gradc.trace.lift import (
+    any_traced,
+    broadcast,
+    cast,
+    constant_value,
+    key,
+    operand,
+    plain,
+    supported,
+    traced,
+    tracer,
+    value_of,
+    wrap,
+)
+from gradc.trace.registry import FUNCTIONS
+from gradc.trace.source import fail
+from gradc.trace.table import implements, implements_view, no_writes
+from gradc.trace.tracer import Tracer
+
+
+def _strong(x: Any) -> np.dtype:
+    """The dtype that an element gives an array: Python numbers are not weak here."""
+    kind = key(x)
+    return np.dtype(kind) if isinstance(kind, type) else kind
+
+
+# np.array of a nest of lists.
+
+
+@implements(np.array)
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: Any = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    **_: Any,
+) -> Tracer:
+    if isinstance(object, list | tuple):
+        leaves, outer = _nest(object)
+        common = np.result_type(*[_strong(x) for x in leaves])
+        wanted = supported(common if dtype is None else np.dtype(dtype), "np.array")
+        x = _assembled(leaves, outer, wanted)
+    else:
+        x = traced(object)
+        x = wrap(x.value if dtype is None else cast(x.value, supported(np.dtype(dtype), "np.array")))
+    return reshaped(x, (1,) * (ndmin - x.ndim) + x.shape) if ndmin > x.ndim else x
+
+
+@implements(np.asarray, np.ascontiguousarray, np.asfortranarray, np.asanyarray, np.asarray_chkfinite)
+def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, **_: Any) -> Tracer:
+    """The same array, if it is one of the dtype wanted."""
+    same = isinstance(a, Tracer) and not a.weak and (dtype is None or np.dtype(dtype) == a.dtype)
+    return a if same and not copy else array(a, dtype)
+
+
+def _nest(x: Any) -> tuple[list[Any], tuple[int, ...]]:
+    """The elements of a nest of lists, all of one shape, and the shape of the nest."""
+    if not isinstance(x, list | tuple):
+        return [x], ()
+    if not any_traced(x):
+        whole = np.asarray(plain(x))
+        return [whole[i] for i in range(len(whole))], (len(whole),)
+    children = [_nest(child) for child in x]
+    first, outer = children[0]
+    shape = np.shape(first[0]) if not isinstance(first[0], Tracer) else first[0].shape
+    even = all(o == outer and all(_shape(leaf) == shape for leaf in leaves) for leaves, o in children)
+    if even:
+        return [leaf for leaves, _ in children for leaf in leaves], (len(x), *outer)
+    # Rows that are arrays beside rows that are lists: every row as one array.
+    rows = [operand(child) if any_traced(child) else np.asarray(plain(child)) for child in x]
+    if any(_shape(row) != _shape(rows[0]) for row in rows):
+        fail("np.array of elements that differ in shape", "elements of one shape", ShapeError)
+    return rows, (len(x),)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, Tracer) else np.shape(x)
+
+
+def _assembled(leaves: list[Any], outer: tuple[int, ...], dtype: np.dtype) -> Tracer:
+    """One array from the elements; neighbours that are concrete become one constant."""
+    inner = _shape(leaves[0])
+    parts: list[Value] = []
+    i = 0
+    while i < len(leaves):
+        if any_traced(leaves[i]):
+            parts.append(emit("reshape", value_of(leaves[i], dtype), shape=(1, *inner)))
+            i += 1
+            continue
+        start = i
+        while i < len(leaves) and not any_traced(leaves[i]):
+            i += 1
+        parts.append(constant_value(np.stack([np.asarray(plain(x)) for x in leaves[start:i]]), dtype))
+    joined = wrap(emit("concat", *parts, axis=0) if len(parts) > 1 else parts[0])
+    return reshaped(joined, outer + inner)
+
+
+# Joining.
+
+
+@implements(np.concatenate, np.concat)
+def concatenate(
+    arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = ""
+) -> Tracer:
+    if out is not None:
+        no_writes("out= of np.concatenate")
+    parts = [operand(x) for x in arrays]
+    if axis is None:
+        parts, axis = [FUNCTIONS[np.ravel](x) for x in parts], 0
+    shapes = [_shape(x) for x in parts]
+    if not all(shapes):
+        fail("np.concatenate takes arrays with at least one axis", "np.stack for numbers", ShapeError)
+    along = axis_of(axis, len(shapes[0]))
+    rests = {(*s[:along], *s[along + 1 :]) for s in shapes}
+    if len(rests) > 1 or len({len(s) for s in shapes}) > 1:
+        texts = ", ".join(map(str, shapes))
+        fail(f"np.concatenate along axis {axis} of shapes {texts}: the other sizes differ", None, ShapeError)
+    common = np.result_type(*[_strong(x) for x in parts])
+    wanted = supported(common if dtype is None else np.dtype(dtype), "np.concatenate")
+    values = [value_of(x, wanted) for x in parts]
+    return wrap(emit("concat", *values, axis=along) if len(values) > 1 else values[0])
+
+
+@implements(np.stack)
+def stack(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "") -> Tracer:
+    parts = [operand(x) for x in arrays]
+    shapes = {_shape(x) for x in parts}
+    if len(shapes) > 1:
+        texts = ", ".join(map(str, map(_shape, parts)))
+        fail(f"np.stack takes arrays of one shape, not {texts}", None, ShapeError)
+    along = axis_of(axis, len(shapes.pop()) + 1)
+    return concatenate([FUNCTIONS[np.expand_dims](x, along) for x in parts], along, out, dtype=dtype)
+
+
+@implements(np.vstack)
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "") -> Tracer:
+    return concatenate([FUNCTIONS[np.atleast_2d](operand(x)) for x in tup], 0, dtype=dtype)
+
+
+@implements(np.hstack)
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "") -> Tracer:
+    parts = [FUNCTIONS[np.atleast_1d](operand(x)) for x in tup]
+    return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype)
+
+
+@implements(np.dstack)
+def dstack(tup: Any) -> Tracer:
+    return concatenate([FUNCTIONS[np.atleast_3d](operand(x)) for x in tup], 2)
+
+
+@implements(np.column_stack)
+def column_stack(tup: Any) -> Tracer:
+    parts = [operand(x) for x in tup]
+    return concatenate([x if x.ndim > 1 else FUNCTIONS[np.reshape](x, (-1, 1)) for x in parts], 1)
+
+
+@implements(np.append)
+def append(arr: Any, values: Any, axis: Any = None) -> Tracer:
+    if axis is None:
+        arr, values = FUNCTIONS[np.ravel](arr), FUNCTIONS[np.ravel](values)
+    return concatenate([arr, values], 0 if axis is None else axis)
+
+
+@implements(np.meshgrid)
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    parts = [FUNCTIONS[np.ravel](x) for x in xi]
+    order = list(range(len(parts)))
+    if indexing == "xy" and len(parts) > 1:
+        order[:2] = [1, 0]
+    shape = tuple(parts[i].size for i in np.argsort(order))
+    grids = [
+        FUNCTIONS[np.reshape](x, tuple(-1 if j == order[i] else 1 for j in range(len(parts))))
+        for i, x in enumerate(parts)
+    ]
+    return tuple(grids) if sparse else tuple(FUNCTIONS[np.broadcast_to](x, shape) for x in grids)
+
+
+# Repeating and padding.
+
+
+@implements(np.tile)
+def tile(A: Any, reps: Any) -> Tracer:
+    x = traced(A)
+    counts = tuple(np.atleast_1d(plain(reps)).tolist())
+    ndim = max(x.ndim, len(counts))
+    counts = (1,) * (ndim - len(counts)) + counts
+    sizes = (1,) * (ndim - x.ndim) + x.shape
+    pairs = tuple(n for pair in zip(counts, sizes, strict=True) for n in pair)
+    spread = broadcast(reshaped(x, tuple(n for s in sizes for n in (1, s))).value, pairs)
+    return reshaped(wrap(spread), tuple(c * s for c, s in zip(counts, sizes, strict=True)))
+
+
+@implements(np.repeat)
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Tracer:
+    x = traced(a)
+    if any_traced(repeats):
+        fail("the counts of np.repeat must be known when the function is traced", "Python ints as counts")
+    if axis is None:
+        x, axis = reshaped(x, (x.size,)), 0
+    along = axis_of(axis, x.ndim)
+    counts = np.asarray(plain(repeats))
+    if counts.size == 1:
+        count = int(counts.reshape(-1)[0])
+        lead, tail = x.shape[: along + 1], x.shape[along + 1 :]
+        spread = broadcast(reshaped(x, (*lead, 1, *tail)).value, (*lead, count, *tail))
+        return reshaped(wrap(spread), (*x.shape[:along], x.shape[along] * count, *tail))
+    if counts.size != x.shape[along]:
+        fail(f"np.repeat has {counts.size} counts for {x.shape[along]} elements", None, ShapeError)
+    return FUNCTIONS[np.take](x, np.repeat(np.arange(x.shape[along]), counts), along)
+
+
+@implements(np.pad)
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tracer:
+    x = traced(array)
+    if isinstance(pad_width, dict):
+        pad_width = [pad_width.get(i, pad_width.get(i - x.ndim, 0)) for i in range(x.ndim)]
+    widths = _widths(plain(pad_width), x.ndim)
+    if mode == "constant":
+        return _constant_pad(x, widths, kwargs.get("constant_values", 0))
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        fail(f"gradc does not trace np.pad with mode={mode!r}", "constant, edge, reflect, symmetric or wrap")
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            # NumPy itself says which element lands where.
+            where = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode, **kwargs)
+            x = FUNCTIONS[np.take](x, where, axis)
+    return x
+
+
+def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    """A pair of counts for each axis."""
+    return [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (ndim, 2))]
+
+
+def _constant_pad(x: Tracer, widths: list[tuple[int, int]], values: Any) -> Tracer:
+    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
+    if not any_traced(values) and np.size(plain(values)) == 1:
+        fill = np.asarray(plain(values)).reshape(-1)[0].astype(x.dtype).item()
+        starts = tuple(a for a, _ in widths)
+        return wrap(emit("pad", x.value, shape=shape, starts=starts, steps=(1,) * x.ndim, value=fill))
+    pairs = FUNCTIONS[np.broadcast_to](operand(values), (x.ndim, 2))
+    for axis, (before, after) in enumerate(widths):
+        edges = []
+        for side, count in enumerate((before, after)):
+            edge = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+            edges.append(FUNCTIONS[np.full](edge, pairs[axis, side], x.dtype))
+        x = concatenate([edges[0], x, edges[1]], axis)
+    return x
+
+
+# Taking apart.
+
+
+@implements_view(np.array_split)
+def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tracer]:
+    x = tracer(ary)
+    along = axis_of(axis, x.ndim)
+    size = x.shape[along]
+    where = plain(indices_or_sections)
+    if isinstance(where, Sequence | np.ndarray) and np.ndim(where):
+        cuts = [slice(int(i)).indices(size)[1] for i in where]
+    else:
+        sections = int(operator.index(where))  # type: ignore[arg-type]
+        if sections <= 0:
+            fail("number of sections must be larger than 0", None, ShapeError)
+        each, extras = divmod(size, sections)
+        cuts = np.cumsum([each + 1] * extras + [each] * (sections - extras))[:-1].tolist()
+    bounds = zip([0, *cuts], [*cuts, size], strict=True)
+    return [sliced(x, along, a if b > a else 0, max(b - a, 0)) for a, b in bounds]
+
+
+@implements_view(np.split)
+def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tracer]:
+    x = tracer(ary)
+    where = plain(indices_or_sections)
+    size = x.shape[axis_of(axis, x.ndim)]
+    if np.ndim(where) == 0 and size % operator.index(where):
+        fail(f"np.split of {size} elements into {where} equal parts", "np.array_split", ShapeError)
+    return array_split(x, where, axis)
+
+
+@implements_view(np.hsplit)
+def hsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    x = tracer(ary)
+    return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+@implements_view(np.vsplit)
+def vsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    return split(ary, indices_or_sections, 0)
+
+
+@implements_view(np.dsplit)
+def dsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
+    return split(ary, indices_or_sections, 2)
+
+
+@implements(np.unstack) if hasattr(np, "unstack") else lambda fn: fn
+def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tracer, ...]:
+    return tuple(FUNCTIONS[np.moveaxis](traced(x), axis, 0))

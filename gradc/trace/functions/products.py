@@ -1,0 +1,197 @@
+"""Products of arrays: matmul and its relatives, as matrix products, sums of products, and einsum."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from gradc.ir import ShapeError, Value, emit
+from gradc.trace.functions.shapes import axes_of, reshaped, transposed
+from gradc.trace.lift import broadcast, cast, common_dtype, operand, plain, traced, value_of, wrap
+from gradc.trace.registry import FUNCTIONS
+from gradc.trace.source import fail
+from gradc.trace.table import implements, no_writes
+from gradc.trace.tracer import Tracer
+
+_BOOL = np.dtype(bool)
+
+
+def operands(*xs: Any) -> tuple[list[Tracer], np.dtype]:
+    """Arrays of one dtype to multiply and add; bool ones as int64."""
+    arrays = [operand(x) for x in xs]
+    dtype = common_dtype(*arrays)
+    inner = np.dtype(np.int64) if dtype == _BOOL else dtype
+    return [wrap(value_of(x, inner)) for x in arrays], dtype
+
+
+def _finished(x: Tracer, dtype: np.dtype) -> Tracer:
+    """The sum of products of bools is whether any of them holds."""
+    return x if x.dtype == dtype else wrap(cast(x.value, dtype))
+
+
+def sum_of_products(a: Tracer, b: Tracer) -> Tracer:
+    """Over the last axis of both, which have the same shape."""
+    return wrap(emit("reduce_sum", emit("mul", a.value, b.value), axes=(a.ndim - 1,)))
+
+
+@implements(np.matmul)
+def matmul(x1: Any, x2: Any, out: Any = None, **kwargs: Any) -> Tracer:
+    if out is not None:
+        no_writes("out= of np.matmul")
+    (a, b), dtype = operands(x1, x2)
+    if not a.ndim or not b.ndim:
+        fail("matmul does not take numbers", "a * b", ShapeError)
+    inner = a.shape[-1], b.shape[-2 if b.ndim > 1 else -1]
+    if inner[0] != inner[1]:
+        fail(
+            f"matmul of shapes {a.shape} and {b.shape}: the inner sizes {inner[0]} and {inner[1]} differ",
+            "a.T or b.T transposes a matrix",
+            ShapeError,
+        )
+    if a.ndim == 1 and b.ndim == 1:
+        return _finished(sum_of_products(a, b), dtype)
+    left = reshaped(a, (1, a.size)) if a.ndim == 1 else a
+    right = reshaped(b, (b.size, 1)) if b.ndim == 1 else b
+    y = _batched(left, right)
+    if a.ndim == 1:
+        y = reshaped(y, (*y.shape[:-2], y.shape[-1]))
+    if b.ndim == 1:
+        y = reshaped(y, y.shape[:-1])
+    return _finished(y, dtype)
+
+
+def _batched(a: Tracer, b: Tracer) -> Tracer:
+    """Matrices along the last two axes; the leading ones broadcast."""
+    rows, columns = a.shape[-2], b.shape[-1]
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        fail(
+            f"matmul of shapes {a.shape} and {b.shape}: the leading sizes do not broadcast", None, ShapeError
+        )
+    if not batch:
+        return wrap(_product(a, b))
+    if math.prod(b.shape[:-2]) == 1:  # one matrix on the right: the batch is more rows
+        one = reshaped(b, b.shape[-2:])
+        many = reshaped(a, (math.prod(a.shape[:-1]), a.shape[-1]))
+        return reshaped(wrap(_product(many, one)), (*batch, rows, columns))
+    values = []
+    for x in (a, b):
+        alone = math.prod(x.shape[:-2]) == 1
+        values.append(reshaped(x, x.shape[-2:]).value if alone else broadcast(x.value, batch + x.shape[-2:]))
+    y = emit("matmul", *values, transpose_a=False, transpose_b=False)
+    return reshaped(wrap(y), (*batch, rows, columns))
+
+
+def _product(a: Tracer, b: Tracer) -> Value:
+    return emit("matmul", a.value, b.value, transpose_a=False, transpose_b=False)
+
+
+@implements(np.dot)
+def dot(a: Any, b: Any, out: Any = None) -> Tracer:
+    if out is not None:
+        no_writes("out= of np.dot")
+    x, y = operand(a), operand(b)
+    ndims = [v.ndim if isinstance(v, Tracer) else np.ndim(v) for v in (x, y)]
+    if 0 in ndims:
+        return FUNCTIONS[np.multiply](x, y)
+    return matmul(x, y) if max(ndims) <= 2 or ndims[1] == 1 else tensordot(x, y, ([-1], [-2]))
+
+
+@implements(np.inner)
+def inner(a: Any, b: Any) -> Tracer:
+    x, y = operand(a), operand(b)
+    if not np.ndim(plain(x) if not isinstance(x, Tracer) else np.empty(x.shape)) or not len(np.shape(y)):
+        return FUNCTIONS[np.multiply](x, y)
+    return tensordot(x, y, ([-1], [-1]))
+
+
+@implements(np.vdot)
+def vdot(a: Any, b: Any) -> Tracer:
+    return matmul(FUNCTIONS[np.ravel](a), FUNCTIONS[np.ravel](b))
+
+
+@implements(np.outer, np.linalg.outer)
+def outer(a: Any, b: Any, out: Any = None) -> Tracer:
+    if out is not None:
+        no_writes("out= of np.outer")
+    x, y = FUNCTIONS[np.ravel](a), FUNCTIONS[np.ravel](b)
+    return FUNCTIONS[np.multiply](FUNCTIONS[np.reshape](x, (-1, 1)), FUNCTIONS[np.reshape](y, (1, -1)))
+
+
+@implements(np.vecdot, np.linalg.vecdot) if hasattr(np, "vecdot") else lambda fn: fn
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **_: Any) -> Tracer:
+    x, y = FUNCTIONS[np.broadcast_arrays](operand(x1), operand(x2))
+    (a, b), dtype = operands(FUNCTIONS[np.moveaxis](x, axis, -1), FUNCTIONS[np.moveaxis](y, axis, -1))
+    return _finished(sum_of_products(a, b), dtype)
+
+
+@implements(np.tensordot, np.linalg.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Tracer:
+    """Contract `axes` of both: one matrix product between the axes that stay and those that vanish."""
+    (x, y), dtype = operands(a, b)
+    if np.ndim(axes) == 0:
+        n = operator.index(axes)
+        left, right = tuple(range(x.ndim - n, x.ndim)), tuple(range(n))
+    else:
+        left, right = axes_of(axes[0], x.ndim), axes_of(axes[1], y.ndim)
+    sizes = [x.shape[i] for i in left], [y.shape[i] for i in right]
+    if sizes[0] != sizes[1]:
+        fail(f"tensordot of shapes {x.shape} and {y.shape} along {axes}: the sizes differ", None, ShapeError)
+    kept_x = tuple(i for i in range(x.ndim) if i not in left)
+    kept_y = tuple(i for i in range(y.ndim) if i not in right)
+    shape = tuple(x.shape[i] for i in kept_x) + tuple(y.shape[i] for i in kept_y)
+    k = math.prod(sizes[0])
+    rows = reshaped(transposed(x, kept_x + left), (math.prod(x.shape[i] for i in kept_x), k))
+    columns = reshaped(transposed(y, right + kept_y), (k, math.prod(y.shape[i] for i in kept_y)))
+    return _finished(reshaped(wrap(_product(rows, columns)), shape), dtype)
+
+
+@implements(np.kron)
+def kron(a: Any, b: Any) -> Tracer:
+    x, y = traced(a), traced(b)
+    ndim = max(x.ndim, y.ndim)
+    n = (1,) * (ndim - x.ndim) + x.shape
+    m = (1,) * (ndim - y.ndim) + y.shape
+    left = reshaped(x, tuple(s for size in n for s in (size, 1)))
+    right = reshaped(y, tuple(s for size in m for s in (1, size)))
+    return reshaped(left * right, tuple(i * j for i, j in zip(n, m, strict=True)))
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any, *, out: Any = None) -> Tracer:
+    if out is not None:
+        no_writes("out= of np.linalg.multi_dot")
+    result, *rest = [operand(x) for x in arrays]
+    for x in rest:
+        result = matmul(result, x)
+    return result
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: int) -> Tracer:
+    x = traced(a)
+    if n < 1:
+        fail("gradc traces np.linalg.matrix_power for n >= 1 only", None)
+    result: Tracer | None = None
+    while n:  # by squaring
+        if n & 1:
+            result = x if result is None else matmul(result, x)
+        n >>= 1
+        x = matmul(x, x) if n else x
+    assert result is not None
+    return result
+
+
+@implements(np.cross)
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Tracer:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = FUNCTIONS[np.moveaxis](operand(a), axisa, -1), FUNCTIONS[np.moveaxis](operand(b), axisb, -1)
+    if x.shape[-1] != 3 or y.shape[-1] != 3:
+        fail(f"np.cross takes vectors of 3 elements, not shapes {x.shape} and {y.shape}", None, ShapeError)
+    (p, q, r), (s, t, u) = [[v[..., i] for i in range(3)] for v in (x, y)]
+    return FUNCTIONS[np.stack]([q * u - r * t, r * s - p * u, p * t - q * s], axisc)

@@ -1,0 +1,176 @@
+"""Functions that choose, round, compare or interpolate: where, clip, round, isclose, linspace."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from gradc.ir import ShapeError, emit
+from gradc.trace.lift import any_traced, common_dtype, common_shape, operand, plain, traced, value_of, wrap
+from gradc.trace.registry import FUNCTIONS
+from gradc.trace.source import fail
+from gradc.trace.table import implements, no_writes
+from gradc.trace.tracer import Tracer
+
+_BOOL = np.dtype(bool)
+
+
+@implements(np.where)
+def where(condition: Any, x: Any = None, y: Any = None) -> Tracer:
+    if x is None or y is None:
+        fail(
+            "np.where(condition) has a length that is not known before the function runs",
+            "np.where(condition, a, b) chooses by element",
+        )
+    c, a, b = operand(condition), operand(x), operand(y)
+    dtype, shape = common_dtype(a, b), common_shape(c, a, b)
+    return wrap(
+        emit("where", value_of(c, _BOOL, shape), value_of(a, dtype, shape), value_of(b, dtype, shape))
+    )
+
+
+@implements(np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tracer:
+    result = operand(default)
+    dtype = common_dtype(*[operand(x) for x in choicelist], result)
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        result = where(condition, choice, result)
+    return result if result.dtype == dtype else result.astype(dtype)
+
+
+@implements(np.clip)
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs: Any) -> Tracer:
+    """The smaller of `a_max` and the larger of `a_min` and `a`; at a bound, half of the gradient flows."""
+    if out is not None:
+        no_writes("out= of np.clip")
+    low = kwargs.get("min") if a_min is None or a_min is np._NoValue else a_min
+    high = kwargs.get("max") if a_max is None or a_max is np._NoValue else a_max
+    x = operand(a)
+    if low is not None:
+        x = FUNCTIONS[np.maximum](x, low)
+    if high is not None:
+        x = FUNCTIONS[np.minimum](x, high)
+    return FUNCTIONS[np.copy](x)
+
+
+@implements(np.round, np.around)
+def round(a: Any, decimals: int = 0, out: Any = None) -> Tracer:
+    if out is not None:
+        no_writes("out= of np.round")
+    x = traced(a)
+    places = operator.index(decimals)
+    if x.dtype.kind == "b":
+        fail("gradc does not round bool, which NumPy makes float16", "x.astype(np.float32)")
+    if x.dtype.kind in "iu":
+        if places >= 0:
+            return FUNCTIONS[np.copy](x)
+        fail("gradc rounds integers to no negative number of decimals", "x // 10 * 10")
+    rint = FUNCTIONS[np.rint]
+    factor = np.asarray(10.0 ** abs(places), x.dtype)
+    if places == 0:
+        return rint(x)
+    return rint(x * factor) / factor if places > 0 else rint(x / factor) * factor
+
+
+@implements(np.fix)
+def fix(x: Any, out: Any = None) -> Tracer:
+    return FUNCTIONS[np.trunc](x)
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tracer:
+    v = traced(x)
+    if v.dtype.kind != "f":
+        return FUNCTIONS[np.copy](v)
+    limits = np.finfo(v.dtype)
+    high = limits.max if posinf is None else posinf
+    low = limits.min if neginf is None else neginf
+    for condition, value in ((FUNCTIONS[np.isnan](v), nan), (v == np.inf, high), (v == -np.inf, low)):
+        v = where(condition, np.asarray(value, v.dtype) if not any_traced(value) else value, v)
+    return v
+
+
+@implements(np.isclose)
+def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Tracer:
+    x, y = operand(a), operand(b)
+    fn = FUNCTIONS
+    if common_dtype(y).kind != "f":
+        y = fn[np.multiply](y, 1.0)
+    close = fn[np.absolute](fn[np.subtract](x, y)) <= atol + rtol * fn[np.absolute](y)
+    result = (close & fn[np.isfinite](y)) | fn[np.equal](x, y)
+    return result | (fn[np.isnan](x) & fn[np.isnan](y)) if equal_nan else result
+
+
+@implements(np.allclose)
+def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Tracer:
+    return FUNCTIONS[np.all](isclose(a, b, rtol, atol, equal_nan))
+
+
+@implements(np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    x, y = operand(a1), operand(a2)
+    if np.shape(x) != np.shape(y) if not any_traced((x, y)) else traced(x).shape != traced(y).shape:
+        return False
+    same = FUNCTIONS[np.equal](x, y)
+    if equal_nan:
+        same = same | (FUNCTIONS[np.isnan](x) & FUNCTIONS[np.isnan](y))
+    return FUNCTIONS[np.all](same)
+
+
+@implements(np.sinc)
+def sinc(x: Any) -> Tracer:
+    v = traced(x)
+    if v.dtype.kind != "f":
+        v = v.astype(np.float64)
+    zero = FUNCTIONS[np.equal](v, 0)
+    y = np.pi * where(zero, np.ones((), v.dtype), v)
+    return where(zero, np.ones((), v.dtype), FUNCTIONS[np.sin](y) / y)
+
+
+@implements(np.polyval)
+def polyval(p: Any, x: Any) -> Tracer:
+    """Horner's rule, highest power first."""
+    coefficients, v = operand(p), operand(x)
+    result = FUNCTIONS[np.zeros_like](v)
+    for i in range(len(coefficients)):
+        result = result * v + coefficients[i]
+    return result
+
+
+@implements(np.trapezoid)
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tracer:
+    v = traced(y)
+    width = operand(dx)
+    if x is not None:
+        width = FUNCTIONS[np.diff](operand(x), axis=-1 if np.ndim(plain(x)) == 1 else axis)
+        if width.ndim == 1:
+            width = FUNCTIONS[np.reshape](width, [-1 if i == axis % v.ndim else 1 for i in range(v.ndim)])
+    before = FUNCTIONS[np.take](v, np.arange(v.shape[axis] - 1), axis)
+    after = FUNCTIONS[np.take](v, np.arange(1, v.shape[axis]), axis)
+    return FUNCTIONS[np.sum](width * (after + before) / 2.0, axis)
+
+
+@implements(np.linspace)
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    if axis != 0 or retstep:
+        fail("gradc traces np.linspace with axis=0 and without retstep", None)
+    a, b = FUNCTIONS[np.multiply](operand(start), 1.0), FUNCTIONS[np.multiply](operand(stop), 1.0)
+    parts = num - 1 if endpoint else num
+    if num < 1:
+        fail(f"np.linspace of {num} numbers", None, ShapeError)
+    shape = (num, *[1] * len(common_shape(a, b)))
+    steps = np.arange(num, dtype=np.result_type(common_dtype(a, b), np.float64)).reshape(shape)
+    result = a + steps * ((b - a) / max(parts, 1))
+    if endpoint and num > 1:
+        result = where(np.arange(num).reshape(shape) == num - 1, b, result)
+    return result if dtype is None else FUNCTIONS[np.astype](result, dtype)
