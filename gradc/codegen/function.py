@@ -61,7 +61,7 @@ class Function:
 
     def call(self, symbol: str, result: str, arguments: list[tuple[str, str]]) -> str:
         """Call an intrinsic, declaring it."""
-        types = ", ".join(t.split(" align ")[0] for t, _ in arguments)
+        types = ", ".join(t for t, _ in arguments)
         self.module.declare(f"declare {result} @{symbol}({types})")
         return self.let(f"call {result} @{symbol}({', '.join(f'{t} {x}' for t, x in arguments)})")
 
@@ -89,6 +89,8 @@ class Function:
         total: str | None = None
         for variable, factor in index.terms:
             name = self.variables[variable]
+            if name == "0":  # a loop that runs once
+                continue
             term = name if factor == 1 else self.let(f"mul nsw i64 {name}, {factor}")
             total = term if total is None else self.let(f"add nsw i64 {total}, {term}")
         if total is None:
@@ -104,8 +106,12 @@ class Function:
         """The function: buffers as pointers (inputs, outputs), then the call's context."""
         shared_in = {i for _, i in self.kernel.overwrites}
         shared_out = {o for o, _ in self.kernel.overwrites}
-        parameters = [f"ptr {'' if i in shared_in else 'noalias '}%in{i}" for i in range(len(self.kernel.inputs))]
-        parameters += [f"ptr {'' if o in shared_out else 'noalias '}%out{o}" for o in range(len(self.kernel.outputs))]
+        parameters = [
+            f"ptr {'' if i in shared_in else 'noalias '}%in{i}" for i in range(len(self.kernel.inputs))
+        ]
+        parameters += [
+            f"ptr {'' if o in shared_out else 'noalias '}%out{o}" for o in range(len(self.kernel.outputs))
+        ]
         self.block(self.kernel.body)
         head = f"define internal void @{self.symbol}({', '.join([*parameters, 'ptr %context'])}) #1 {{"
         allocas = [f"  {name} = alloca {t}, align 64" for name, t in self.allocas.items()]
@@ -177,7 +183,9 @@ class Function:
         elif let.op == "reduce_lanes":
             self.names[result] = self.reduce_lanes(let.inputs[0], attrs["op"])
         elif let.op == "keep_active":
-            self.names[result] = self.keep_active(let.inputs[0], result.lanes, attrs["active"], attrs["other"])
+            self.names[result] = self.keep_active(
+                let.inputs[0], result.lanes, attrs["active"], attrs["other"]
+            )
         else:
             operand = let.inputs[-1] if let.op == "where" else let.inputs[0]
             context = Context(self, operand.dtype, result.dtype, result.lanes)
@@ -190,7 +198,9 @@ class Function:
         t = llvm_type(I64, result.lanes)
         if result.lanes > 1:
             head = self.let(f"insertelement {t} poison, i64 {first}, i64 0")
-            all_lanes = self.let(f"shufflevector {t} {head}, {t} poison, <{result.lanes} x i32> zeroinitializer")
+            all_lanes = self.let(
+                f"shufflevector {t} {head}, {t} poison, <{result.lanes} x i32> zeroinitializer"
+            )
             first = self.let(f"add {t} {all_lanes}, {self.lane_numbers(result.lanes, step)}")
         return ROWS["cast"](Context(self, I64, result.dtype, result.lanes), first)
 
@@ -217,7 +227,7 @@ class Function:
             name, lanes = ROWS[op](Context(self, x.dtype, x.dtype, half), *parts), half
         return name
 
-    # -- memory
+    # -- memory: masked accesses in their older form, with the alignment as an argument, which every LLVM reads
 
     def pointer(self, address: Address, dtype: np.dtype, lanes: int) -> str:
         """The pointer to the first lane, or a vector of pointers for gathers."""
@@ -249,12 +259,16 @@ class Function:
             mask = active_lanes(lanes, load.active)
             name = f"llvm.masked.gather.{suffix(dtype, lanes)}.v{lanes}p0"
             pointers = f"<{lanes} x ptr>"
-            arguments = [(f"{pointers} align {size}", pointer), (f"<{lanes} x i1>", mask), (v, "zeroinitializer")]
+            arguments = [
+                (f"{pointers} align {size}", pointer),
+                (f"<{lanes} x i1>", mask),
+                (v, "zeroinitializer"),
+            ]
             value = self.call(name, v, arguments)
         elif load.active is not None:
             mask = active_lanes(lanes, load.active)
             name = f"llvm.masked.load.{suffix(dtype, lanes)}.p0"
-            arguments = [(f"ptr align {size}", pointer), (f"<{lanes} x i1>", mask), (v, "zeroinitializer")]
+            arguments = [("ptr", pointer), ("i32", str(size)), (f"<{lanes} x i1>", mask), (v, "zeroinitializer")]
             value = self.call(name, v, arguments)
         else:
             value = self.let(f"load {v}, ptr {pointer}, align {size}")
@@ -273,11 +287,13 @@ class Function:
         if self.is_scattered(address, lanes):
             name = f"llvm.masked.scatter.{suffix(dtype, lanes)}.v{lanes}p0"
             self.module.declare(f"declare void @{name}({v}, <{lanes} x ptr>, <{lanes} x i1>)")
-            self.do(f"call void @{name}({v} {value}, <{lanes} x ptr> align {size} {pointer}, <{lanes} x i1> {mask})")
+            self.do(
+                f"call void @{name}({v} {value}, <{lanes} x ptr> align {size} {pointer}, <{lanes} x i1> {mask})"
+            )
         elif store.active is not None:
             name = f"llvm.masked.store.{suffix(dtype, lanes)}.p0"
-            self.module.declare(f"declare void @{name}({v}, ptr, <{lanes} x i1>)")
-            self.do(f"call void @{name}({v} {value}, ptr align {size} {pointer}, <{lanes} x i1> {mask})")
+            self.module.declare(f"declare void @{name}({v}, ptr, i32, <{lanes} x i1>)")
+            self.do(f"call void @{name}({v} {value}, ptr {pointer}, i32 {size}, <{lanes} x i1> {mask})")
         else:
             self.do(f"store {v} {value}, ptr {pointer}, align {size}")
 

@@ -46,7 +46,7 @@ def lower_kernel(graph: Graph, vector_bytes: int, overwrites: tuple[tuple[int, i
 def identity(op: str, type: Type, empty: bool) -> object:
     """What does not change a reduction. Sums begin at -0.0, so that a sum of -0.0 stays one, as in NumPy."""
     if type.is_bool:
-        return op == "reduce_min"
+        return op in ("reduce_min", "argmin")
     if op == "reduce_sum":
         return -0.0 if type.is_float and not empty else 0
     if op == "reduce_prod":

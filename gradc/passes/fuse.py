@@ -320,7 +320,15 @@ def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], ou
     """A `fuse` node for these nodes and the index maps they read through."""
     inner = Builder()
     local: dict[Value, Value] = {}
+    inputs: dict[Value, Value] = {}
     operands: list[Value] = []
+
+    def read(x: Value) -> Value:
+        """A value in memory, as an input."""
+        if x not in inputs:
+            inputs[x] = inner.add_input(x.type, x.name)
+            operands.append(env[x])
+        return inputs[x]
 
     def use(x: Value) -> Value:
         """A value as seen inside: computed here, an index map copied with what it reads, or an input."""
@@ -328,8 +336,7 @@ def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], ou
         wanted = x
         while x not in local:
             if x.node is None or not is_index_map(x.node):
-                local[x] = inner.add_input(x.type, x.name)
-                operands.append(env[x])
+                local[x] = read(x)
                 break
             chain.append(x.node)
             if not x.node.inputs:
@@ -340,8 +347,9 @@ def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], ou
         return local[wanted]
 
     def clone(node: Node) -> None:
-        inputs = tuple([local[x] if x in local else use(x) for x in node.inputs])
-        copy = Node(node.op, inputs, node.attrs, node.types, node.source)
+        gathered = node.op.name == "gather"  # what it reads at computed places is in memory, index map or not
+        arguments = tuple([read(x) if gathered and i == 0 else use(x) for i, x in enumerate(node.inputs)])
+        copy = Node(node.op, arguments, node.attrs, node.types, node.source)
         _adopt(inner, local, node, copy)
 
     for node in nodes:
