@@ -114,6 +114,11 @@ ROOT_S = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)  # s = f / (2 + f) at 1 + f = sqrt(
 ERF_SPLIT = mpf(3) / 4
 
 
+def scaled_erfc(x: mpf) -> mpf:
+    """(x + 5/8) exp(x**2) erfc(x), which varies little, and hardly at the lower end."""
+    return (x + mpf(5) / 8) * mp.exp(x * x) * mp.erfc(x)
+
+
 def fits() -> list[Fit]:
     """Every polynomial of the library."""
     out: list[Fit] = []
@@ -148,6 +153,17 @@ def fits() -> list[Fit]:
         root(lambda s: s * mp.ln(2) / mp.atanh(s) / 2))  # fmt: skip
     add("EXP2_SHORT", "2**f", (0, 6), (-mpf("0.5001"), mpf("0.5001")),
         lambda f: mpf(2) ** f, lambda f: mpf(2) ** -f)  # fmt: skip
+    add("ATAN", "(atan(t) - t) / t**3 of t**2", (5, 11), (0, (mp.tan(mp.pi / 8) * mpf("1.0005")) ** 2),
+        root(lambda t: (mp.atan(t) - t) / t**3), root(lambda t: t**3 / mp.atan(t)))  # fmt: skip
+    add("ASIN", "(asin(t) - t) / t**3 of t**2", (5, 13), (0, mpf("0.25")),
+        root(lambda t: (mp.asin(t) - t) / t**3), root(lambda t: t**3 / mp.asin(t)))  # fmt: skip
+    add("RECIPROCAL_ROOT", "m**(-1/3)", (3, 6), (mp.sqrt(0.5), mp.sqrt(2)),
+        lambda m: m ** (-mpf(1) / 3), mp.cbrt)  # fmt: skip
+    for dtype, degree, end in (("f32", 9, 10.1), ("f64", 21, 27.3)):
+        out.append(Fit("ERFC", dtype, "(x + 5/8) exp(x**2) erfc(x) - 9/16 of t = (x - 4) / (x + 4)", degree,
+                       (ERF_SPLIT - 4) / (ERF_SPLIT + 4), mpf((end - 4) / (end + 4)),
+                       lambda t: scaled_erfc(4 * (1 + t) / (1 - t)) - mpf(9) / 16,
+                       lambda t: 1 / scaled_erfc(4 * (1 + t) / (1 - t))))  # fmt: skip
     corner = mp.log(mp.erfc(ERF_SPLIT))
     for dtype, degree, end in (("f32", 7, 4), ("f64", 21, 6)):
         out.append(Fit("ERF_TAIL", dtype, "(log(erfc(x)) - log(erfc(3/4))) / t of t = x - 3/4", degree,
@@ -160,8 +176,8 @@ def fits() -> list[Fit]:
 def main() -> None:
     lines = [
         '"""Coefficients of polynomials, written by benchmarks/elementary_coefficients.py."""\n',
-        "# The lowest comes first. A comment gives what the polynomial stands for, its interval, and log2 of the error",
-        "# (of rounded coefficients) relative to the function it serves.\n",
+        "# The lowest comes first. A comment gives what the polynomial stands for, its interval, and log2 of",
+        "# the error (of rounded coefficients) relative to the function it serves.\n",
     ]
     tables: dict[str, list[str]] = {}
     for fit in fits():

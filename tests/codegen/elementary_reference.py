@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import inf, pi
+from math import frexp, inf, isfinite, pi
 
 import mpmath
 import numpy as np
@@ -12,41 +12,43 @@ import scipy.special
 
 from tests.codegen.elementary_harness import DTYPES
 
-# The exact value is kept as a pair of float64: their sum.
+# An exact value is kept as the nearest float64 and the rest, in units of the last place of that float64.
 Reference = tuple[np.ndarray, np.ndarray]
 
 
+def last_place(x: np.ndarray, limits: np.finfo) -> np.ndarray:
+    """The exponent of the last place of numbers of x's size (below the normal numbers, of the smallest)."""
+    return np.maximum(np.frexp(x)[1] - 1, limits.minexp) - limits.nmant
+
+
 def ulps(results: np.ndarray, reference: Reference) -> np.ndarray:
-    """|result - exact| in units of the last place of the exact value (of the smallest normal, below it).
+    """|result - exact| in units of the last place of the exact value.
 
     Infinities and NaN count as 0 if the exact value rounds to them, as infinite errors if not.
     """
-    high, low = reference
+    exact, rest = reference
     limits = np.finfo(results.dtype)
     with np.errstate(all="ignore"):
-        exponent = np.maximum(np.frexp(high)[1] - 1, limits.minexp)
-        # The exact value may lie just below the power of two that `high` is.
-        below = (
-            (np.abs(np.frexp(high)[0]) == 0.5) & (np.sign(low) == -np.sign(high)) & (exponent > limits.minexp)
-        )
-        place = np.ldexp(1.0, exponent - below - limits.nmant)
-        error = np.abs((results.astype(np.float64) - high) / place - low / place)
-        rounded = high.astype(results.dtype)
-    same = (results == rounded) | (np.isnan(results) & np.isnan(high))
+        place = last_place(exact, limits)
+        rest = np.ldexp(rest, last_place(exact, np.finfo(np.float64)) - place)
+        error = np.abs(np.ldexp(results.astype(np.float64) - exact, -place) - rest)
+        rounded = exact.astype(results.dtype)
+    same = (results == rounded) | (np.isnan(results) & np.isnan(exact))
     finite = np.isfinite(results) & np.isfinite(rounded)
     return np.where(finite, error, np.where(same, 0.0, inf))
 
 
 def by_mpmath(function: Callable[..., mpmath.mpf], *arguments: np.ndarray) -> Reference:
     """The function at every point, by mpmath with 120 bits."""
-    high, low = [], []
+    nearest, rest = [], []
     for point in zip(*(a.astype(np.float64).tolist() for a in arguments), strict=True):
         with mpmath.workprec(120):
             value = function(*map(mpmath.mpf, point))
             value = mpmath.nan if isinstance(value, mpmath.mpc) else value
-            high.append(float(value))
-            low.append(float(value - mpmath.mpf(high[-1])) if np.isfinite(high[-1]) else 0.0)
-    return np.array(high), np.array(low)
+            nearest.append(float(value))
+            place = max(frexp(nearest[-1])[1] - 53, -1074)
+            rest.append(float(mpmath.ldexp(value - nearest[-1], -place)) if isfinite(nearest[-1]) else 0.0)
+    return np.array(nearest), np.array(rest)
 
 
 def by_float64(function: Callable[..., np.ndarray], *arguments: np.ndarray) -> Reference:
@@ -68,10 +70,24 @@ def _expit(x: mpmath.mpf) -> mpmath.mpf:
     return 1 / (1 + mpmath.exp(-x))
 
 
+def _erfc(x: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.erfc(min(max(x, mpmath.mpf(-100)), mpmath.mpf(100)))
+
+
+def _cbrt(x: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.sign(x) * mpmath.cbrt(abs(x))
+
+
 _EXACT: dict[str, Callable[..., mpmath.mpf]] = {
     "exp": mpmath.exp, "exp2": lambda x: mpmath.mpf(2) ** x, "expm1": mpmath.expm1, "expit": _expit,
     "log": _log, "log1p": _log1p, "tanh": mpmath.tanh, "sin": mpmath.sin, "cos": mpmath.cos,
-    "erf": mpmath.erf, "power": mpmath.power,
+    "erf": mpmath.erf, "erfc": _erfc, "power": mpmath.power,
+    "log2": lambda x: _log(x) / mpmath.log(2), "log10": lambda x: _log(x) / mpmath.log(10),
+    "sinh": mpmath.sinh, "cosh": mpmath.cosh, "tan": mpmath.tan,
+    "arctan": mpmath.atan, "arctan2": mpmath.atan2, "arcsin": mpmath.asin, "arccos": mpmath.acos,
+    "arcsinh": mpmath.asinh, "arccosh": mpmath.acosh, "arctanh": mpmath.atanh, "hypot": mpmath.hypot,
+    "cbrt": _cbrt,
+    "logaddexp": lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
 }  # fmt: skip
 REFERENCE: dict[tuple[str, str], Callable[..., Reference]] = {}
 for _name, _exact in _EXACT.items():
@@ -83,7 +99,12 @@ _RANGES = {
     "exp": ((-104, 89), (-746, 710)), "exp2": ((-150, 128), (-1075, 1024)), "expm1": ((-18, 89), (-38, 710)),
     "expit": ((-104, 20), (-746, 40)), "log": ((0, 4), (0, 4)), "log1p": ((-1, 4), (-1, 4)),
     "tanh": ((-10, 10), (-20, 20)), "sin": ((-200, 200), (-200, 200)), "cos": ((-200, 200), (-200, 200)),
-    "erf": ((-4, 4), (-6, 6)),
+    "erf": ((-4, 4), (-6, 6)), "erfc": ((-4, 10.1), (-6, 27)),
+    "log2": ((0, 4), (0, 4)), "log10": ((0, 4), (0, 4)),
+    "sinh": ((-90, 90), (-711, 711)), "cosh": ((-90, 90), (-711, 711)), "tan": ((-200, 200), (-200, 200)),
+    "arctan": ((-4, 4), (-4, 4)), "arcsin": ((-1, 1), (-1, 1)), "arccos": ((-1, 1), (-1, 1)),
+    "arcsinh": ((-4, 4), (-4, 4)), "arccosh": ((1, 4), (1, 4)), "arctanh": ((-1, 1), (-1, 1)),
+    "cbrt": ((-8, 8), (-8, 8)),
 }  # fmt: skip
 
 
@@ -107,6 +128,11 @@ def sample(name: str, dtype: str, size: int, seed: int = 0) -> list[np.ndarray]:
         y = (rng.uniform(-1.0, 1.0, x.size) * bound).astype(kind)
         whole = rng.uniform(size=x.size) < 0.25
         return [np.where(whole, -x, x), np.where(whole, np.rint(y), y)]
+    if name in ("arctan2", "hypot", "logaddexp"):
+        exponents = (-20, 10) if name == "logaddexp" else (limits.minexp, limits.maxexp - 1)
+        x, y = (rng.choice([-1, 1], size) * np.exp2(rng.uniform(*exponents, size)) for _ in range(2))
+        close = x + rng.uniform(-9, 9, size) if name == "logaddexp" else x * rng.uniform(-1, 1, size)
+        return [x.astype(kind), np.where(rng.uniform(size=size) < 0.6, close, y).astype(kind)]
     low, high = _RANGES[name][dtype == "f64"]
     bits = np.dtype(f"u{kind.itemsize}")
     patterns = rng.integers(0, 1 << (8 * kind.itemsize), size // 4, dtype=bits).view(kind)

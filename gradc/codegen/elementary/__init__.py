@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from gradc.codegen.elementary import error, exponential, hyperbolic, logarithm, power, trigonometric
+from gradc.codegen.elementary import (
+    error,
+    exponential,
+    hyperbolic,
+    inverse,
+    logarithm,
+    power,
+    roots,
+    trigonometric,
+)
 from gradc.codegen.elementary.builder import FORMATS, Code, Value
 
 FUNCTIONS: dict[str, Callable[..., Value]] = {
@@ -22,11 +31,27 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
         exponential.expit,
         logarithm.log,
         logarithm.log1p,
+        logarithm.log2,
+        logarithm.log10,
+        logarithm.logaddexp,
         hyperbolic.tanh,
-        error.erf,
+        hyperbolic.sinh,
+        hyperbolic.cosh,
+        hyperbolic.arcsinh,
+        hyperbolic.arccosh,
+        hyperbolic.arctanh,
         trigonometric.sin,
         trigonometric.cos,
+        trigonometric.tan,
+        inverse.arctan,
+        inverse.arctan2,
+        inverse.arcsin,
+        inverse.arccos,
+        error.erf,
+        error.erfc,
         power.power,
+        roots.cbrt,
+        roots.hypot,
     )
 }
 

@@ -345,6 +345,34 @@ def fast_two_sum(a: Value, b: Value) -> Pair:
     return Pair(s, b - (s - a))
 
 
+def quotient(a: Pair, b: Pair) -> Pair:
+    """a / b with one division; the result is good to about twice the precision."""
+    inverse = 1.0 / b.high
+    q = a.high * inverse
+    remainder = fma(-q, b.high, a.high) + fma(-q, b.low, a.low)
+    return Pair(q, remainder * inverse)
+
+
+def product(a: Pair, b: Pair) -> Pair:
+    """a * b to about twice the precision."""
+    p = two_product(a.high, b.high)
+    return Pair(p.high, fma(a.high, b.low, fma(a.low, b.high, p.low)))
+
+
+def root(a: Pair) -> Pair:
+    """The square root of a >= 0 to about twice the precision."""
+    r = square_root(a.high)
+    remainder = fma(-r, r, a.high) + a.low
+    # At 0 the remainder is 0; any finite factor will do.
+    return Pair(r, remainder * (0.5 / maximum(r, a.high.format.smallest_normal)))
+
+
+def total(a: Pair, b: Pair) -> Pair:
+    """a + b to about twice the precision, unless they cancel."""
+    s = two_sum(a.high, b.high)
+    return fast_two_sum(s.high, s.low + (a.low + b.low))
+
+
 def two_product(a: Value, b: Value | float) -> Pair:
     """a * b exactly, barring underflow."""
     b = a.like(b)

@@ -11,13 +11,18 @@ from gradc.codegen.elementary.builder import (
     fma,
     minimum,
     polynomial,
+    product,
     select,
+    two_product,
+    two_sum,
 )
-from gradc.codegen.elementary.exponential import exp_parts, power_of_two
+from gradc.codegen.elementary.exponential import exp_parts, power_of_two, scaled
 
 # Where the series ends and the tail begins; from where on erf rounds to 1.
 ERF_SPLIT = 0.75
 ERF_ONE = {"f32": 4.0, "f64": 6.0}
+# From here on erfc rounds to 0.
+ERFC_ZERO = {"f32": 10.2, "f64": 27.3}
 
 # log(erfc(ERF_SPLIT)) in two numbers of the format.
 LOG_ERFC_SPLIT = {
@@ -36,3 +41,30 @@ def erf(x: Value) -> Value:
     k, p = exp_parts(exponent.high, exponent.low + low)
     far = fma(-p.value, power_of_two(k), 1.0)
     return copy_sign(select(a < ERF_SPLIT, near, far), x)
+
+
+def erfc(x: Value) -> Value:
+    """1 - erf(x): the series below 3/4, exp(-x**2) P((x - 4) / (x + 4)) / (x + 5/8) in the tails.
+
+    The scaling of the tail is that of Shepherd and Laframboise (1981).
+    """
+    a = absolute(x)
+    z = a * a
+    series = x * polynomial(z, coefficients.ERF[x.kind])
+    lead = fast_two_sum(x.like(1.0), -x)
+    near = lead.high + (lead.low - series)
+
+    a = minimum(a, ERFC_ZERO[x.kind])
+    square = two_product(a, a)
+    k, p = exp_parts(-square.high, -square.low)
+    # One division for both quotients.
+    shifted = two_sum(a, a.like(0.625))
+    inverse = 1.0 / (shifted.high * (a + 4.0))
+    t = (a - 4.0) * (shifted.high * inverse)
+    g = fast_two_sum(a.like(0.5625), polynomial(t, coefficients.ERFC[x.kind]))
+    q = product(fast_two_sum(p.high, p.low), g)
+    inverse = (a + 4.0) * inverse
+    tail = q.high * inverse
+    remainder = fma(-tail, shifted.high, q.high) + fma(-tail, shifted.low, q.low)
+    far = scaled(fma(remainder, inverse, tail), k)
+    return select(a < ERF_SPLIT, near, select(x < 0.0, 2.0 - far, far))

@@ -15,6 +15,7 @@ from gradc.codegen.elementary.builder import (
     maximum,
     minimum,
     polynomial,
+    quotient,
     select,
     two_sum,
 )
@@ -132,12 +133,4 @@ def expit(x: Value) -> Value:
     denominator = fast_two_sum(x.like(1.0), p.high * shrink)
     numerator = Pair(select(negative, p.high, 1.0), select(negative, p.low, 0.0))
     below = fma(p.low, shrink, denominator.low)
-    return scaled(quotient(numerator, Pair(denominator.high, below)), select(negative, k, 0.0))
-
-
-def quotient(a: Pair, b: Pair) -> Value:
-    """a / b rounded nearly once, with one division."""
-    inverse = 1.0 / b.high
-    q = a.high * inverse
-    remainder = fma(-q, b.high, a.high) + fma(-q, b.low, a.low)
-    return fma(remainder, inverse, q)
+    return scaled(quotient(numerator, Pair(denominator.high, below)).value, select(negative, k, 0.0))

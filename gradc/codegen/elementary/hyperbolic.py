@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from gradc.codegen.elementary.builder import Pair, Value, absolute, copy_sign, fast_two_sum, maximum
-from gradc.codegen.elementary.exponential import expm1_parts, power_of_two, quotient
+import math
 
-# From here on tanh rounds to 1.
+from gradc.codegen.elementary.builder import (
+    Pair,
+    Value,
+    absolute,
+    copy_sign,
+    fast_two_sum,
+    fma,
+    maximum,
+    minimum,
+    quotient,
+    root,
+    select,
+    total,
+    two_product,
+    two_sum,
+)
+from gradc.codegen.elementary.exponential import exp_parts, expm1_parts, power_of_two, scaled
+from gradc.codegen.elementary.logarithm import at_edges, log1p_pair
+
+# From here on tanh rounds to 1, and sinh and cosh overflow.
 TANH_ONE = {"f32": 9.5, "f64": 20.0}
+OVERFLOW = {"f32": 90.0, "f64": 711.0}
 
 
 def tanh(x: Value) -> Value:
@@ -15,4 +34,65 @@ def tanh(x: Value) -> Value:
     scale = power_of_two(k)
     t = fast_two_sum(p.high * scale, p.low * scale)
     denominator = fast_two_sum(x.like(2.0), t.high)
-    return copy_sign(quotient(-t, Pair(denominator.high, denominator.low + t.low)), x)
+    return copy_sign(quotient(-t, Pair(denominator.high, denominator.low + t.low)).value, x)
+
+
+def sinh(x: Value) -> Value:
+    """(t + t / (t + 1)) / 2 with t = expm1(|x|), all in units of the power of two in t."""
+    k, p = expm1_parts(minimum(absolute(x), OVERFLOW[x.kind]))
+    p = fast_two_sum(p.high, p.low)
+    unit = power_of_two(-minimum(k, 2.0 * x.format.fraction))
+    denominator = total(p, Pair(unit, unit.like(0.0)))
+    value = total(p, quotient(Pair(p.high * unit, p.low * unit), denominator))
+    # A zero must keep its sign, and expm1's sum has lost it.
+    return copy_sign(scaled(value.value, k - 1.0), x)
+
+
+def cosh(x: Value) -> Value:
+    """(e + 1 / e) / 2 with e = exp(|x|), all in units of the power of two in e."""
+    k, p = exp_parts(minimum(absolute(x), OVERFLOW[x.kind]))
+    p = fast_two_sum(p.high, p.low)
+    unit = power_of_two(-2.0 * minimum(k, 1.0 * x.format.fraction))
+    zero = unit.like(0.0)
+    return scaled(total(p, quotient(Pair(unit, zero), p)).value, k - 1.0)
+
+
+def large(a: Value) -> tuple[Value, Value, Value]:
+    """(where sqrt(a**2 + 1) rounds to a and the result is log(2 a); 1 there and a elsewhere; 1 there, 0)."""
+    big = a >= 2.0 ** (a.format.fraction + 2)
+    return big, select(big, 1.0, a), select(big, a.like(1.0), 0.0)
+
+
+def arcsinh(x: Value) -> Value:
+    """log1p(a + (sqrt(1 + a**2) - 1)) with a = |x|."""
+    a = absolute(x)
+    big, b, one = large(a)
+    square = two_product(b, b)
+    hypotenuse = two_sum(square.high, square.high.like(1.0))
+    r = root(Pair(hypotenuse.high, hypotenuse.low + square.low))
+    rise = fast_two_sum(r.high - 1.0, r.low)
+    y = total(Pair(b, b.like(0.0)), rise)
+    y = Pair(select(big, a, y.high), select(big, 0.0, y.low))
+    return copy_sign(at_edges(y.high + 1.0, log1p_pair(y, one).value), x)
+
+
+def arccosh(x: Value) -> Value:
+    """log1p((x - 1) + sqrt(x**2 - 1)); NaN below 1."""
+    big, b, one = large(x)
+    square = two_product(b, b)
+    difference = two_sum(square.high, square.high.like(-1.0))
+    r = root(fast_two_sum(difference.high, difference.low + square.low))
+    y = total(two_sum(b, b.like(-1.0)), r)
+    y = Pair(select(big, x, y.high), select(big, 0.0, y.low))
+    result = at_edges(y.high + 1.0, log1p_pair(y, one).value)
+    return select(x < 1.0, math.nan, result)
+
+
+def arctanh(x: Value) -> Value:
+    """log1p(2 a / (1 - a)) / 2 with a = |x|; infinite at 1, NaN above."""
+    a = absolute(x)
+    y = quotient(Pair(2.0 * a, a.like(0.0)), fast_two_sum(a.like(1.0), -a))
+    result = 0.5 * at_edges(y.high + 1.0, log1p_pair(y).value)
+    result = select(a.equals(1.0), math.inf, select(a > 1.0, math.nan, result))
+    # Below the square root of the smallest difference it is x itself, subnormal numbers included.
+    return copy_sign(select(a < 2.0 ** -(x.format.fraction // 2 + 2), fma(a * a, a * (1 / 3), a), result), x)

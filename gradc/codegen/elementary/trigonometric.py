@@ -7,8 +7,10 @@ from gradc.codegen.elementary.builder import (
     Pair,
     Value,
     absolute,
+    fast_two_sum,
     fma,
     polynomial,
+    quotient,
     select,
     two_product,
     two_sum,
@@ -42,26 +44,36 @@ def quarter_turns(x: Value) -> tuple[Value, Pair]:
     return huge_quarter_turns(x, huge, shifted.bits, Pair(r.high, low))
 
 
-def sine(r: Pair) -> Value:
+def sine_pair(r: Pair) -> Pair:
     """sin(r) for |r| <= pi/4: r + r**3 S(r**2), the small part of r to first order."""
     z = r.high * r.high
     series = polynomial(z, coefficients.SIN[z.kind])
-    return r.high + fma(z * r.high, series, fma(-0.5 * z, r.low, r.low))
+    return fast_two_sum(r.high, fma(z * r.high, series, fma(-0.5 * z, r.low, r.low)))
 
 
-def cosine(r: Pair) -> Value:
+def cosine_pair(r: Pair) -> Pair:
     """cos(r) for |r| <= pi/4: 1 - r**2 / 2 + r**4 C(r**2), the rounding error of 1 - r**2 / 2 put back."""
     z = r.high * r.high
     half = 0.5 * z
     one = 1.0 - half
     error = (1.0 - one) - half - fma(0.5 * r.high, r.high, -half)
-    return one + (error + fma(z * z, polynomial(z, coefficients.COS[z.kind]), -(r.high * r.low)))
+    return fast_two_sum(one, error + fma(z * z, polynomial(z, coefficients.COS[z.kind]), -(r.high * r.low)))
+
+
+def tan(x: Value) -> Value:
+    """The tangent of x radians, of any size: sin / cos or -cos / sin of the rest, as pairs."""
+    q, r = quarter_turns(x)
+    s, c = sine_pair(r), cosine_pair(r)
+    odd = (q & 1).differs(0)
+    numerator = Pair(select(odd, -c.high, s.high), select(odd, -c.low, s.low))
+    denominator = Pair(select(odd, s.high, c.high), select(odd, s.low, c.low))
+    return select(x.equals(0.0), x, quotient(numerator, denominator).value)
 
 
 def sine_of_quarters(q: Value, r: Pair) -> Value:
     """sin(q pi/2 + r)."""
     odd = (q & 1).differs(0)
-    value = select(odd, cosine(r), sine(r))
+    value = select(odd, cosine_pair(r).high, sine_pair(r).high)
     form = value.format
     return (value.bits ^ ((q & 2) << (form.bits - 2))).as_float()
 
