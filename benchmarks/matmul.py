@@ -2,9 +2,10 @@
 
     python benchmarks/matmul.py [--passes 0..3] [--codegen 0..3] [--vector-bytes 16|32|64] [--only TEXT]
 
-Both sides run alternately, and each figure is the best of many rounds. NumPy's time includes its call from Python
-(about 1 us). OpenBLAS may not know the machine and take kernels of an older one; OPENBLAS_CORETYPE=SkylakeX in the
-environment makes it take those for AVX-512. The compile times are those of LLVM: parsing, passes, code generation.
+Both sides run alternately, and each figure is the best of many rounds. NumPy's time includes its call from
+Python (about 1 us). OpenBLAS may not know the machine and take kernels of an older one;
+OPENBLAS_CORETYPE=SkylakeX in the environment makes it take those for AVX-512. The compile times are those of
+LLVM: parsing, passes, code generation.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def peak(dtype: str, vector_bytes: int) -> float:
     size = int(dtype[1:]) // 8
     lanes, chains, turns = vector_bytes // size, 12, 10**6
     kind = f"<{lanes} x {'float' if size == 4 else 'double'}>"
-    lines = [f"define void @product(ptr %c) #1 {{\n  %x = load {kind}, ptr %c, align {size}\n  br label %loop\nloop:"]
+    lines = ["define void @product(ptr %c) #1 {", f"  %x = load {kind}, ptr %c, align {size}"]
+    lines += ["  br label %loop", "loop:"]
     lines.append("  %i = phi i64 [ 0, %0 ], [ %next, %loop ]")
     lines += [f"  %s{j} = phi {kind} [ %x, %0 ], [ %t{j}, %loop ]" for j in range(chains)]
     fma = f"call {kind} @llvm.fmuladd.v{lanes}f{size * 8}({kind} %x, {kind} %x, {kind} "
@@ -183,8 +185,12 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[float, float, list
     repeat = native.function("repeat", *[ctypes.c_void_p] * 4, ctypes.c_int64)
     rng = np.random.default_rng(0)
     dtype = np.dtype(case.dtype[0] + str(int(case.dtype[1:]) // 8))
-    a = rng.standard_normal((case.batch, case.k, case.m) if ta else (case.batch, case.m, case.k)).astype(dtype)
-    b = rng.standard_normal((case.batch, case.n, case.k) if tb else (case.batch, case.k, case.n)).astype(dtype)
+    a = rng.standard_normal((case.batch, case.k, case.m) if ta else (case.batch, case.m, case.k)).astype(
+        dtype
+    )
+    b = rng.standard_normal((case.batch, case.n, case.k) if tb else (case.batch, case.k, case.n)).astype(
+        dtype
+    )
     c, d = (np.empty((case.batch, case.m, case.n), dtype) for _ in range(2))
     x, y = a.swapaxes(1, 2) if ta else a, b.swapaxes(1, 2) if tb else b
     if case.batch == 1:
@@ -207,9 +213,11 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[float, float, list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passes", type=int, default=0, help="speed level of LLVM's pass pipeline, 0 for none")
-    parser.add_argument("--codegen", type=int, default=2, help="LLVM's code generation level")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--passes", type=int, default=0, help="level of LLVM's pass pipeline, 0 for none")
+    parser.add_argument("--codegen", type=int, default=1, help="LLVM's code generation level")
     parser.add_argument("--vector-bytes", type=int, default=64)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     options = parser.parse_args()
@@ -217,7 +225,8 @@ def main() -> None:
     llvm.initialize_native_asmprinter()
     with threadpool_limits(1, "blas"):
         blas = [f"{x['internal_api']} {x['version']} {x['architecture']}" for x in threadpool_info()]
-        print(f"NumPy {np.__version__}, {', '.join(blas)}; LLVM {llvm.llvm_version_info}, {llvm.get_host_cpu_name()}")
+        compiler = f"LLVM {'.'.join(map(str, llvm.llvm_version_info))} for {llvm.get_host_cpu_name()}"
+        print(f"NumPy {np.__version__}, {', '.join(blas)}; {compiler}")
         peaks = {dtype: peak(dtype, options.vector_bytes) for dtype in ("f32", "f64")}
         print("peak: " + ", ".join(f"{dtype} {value:.0f} GFLOP/s" for dtype, value in peaks.items()))
         print(f"{'product':34}{'us':>9}{'NumPy us':>10}{'GFLOP/s':>9}{'NumPy':>7}{'ratio':>7}{'peak %':>8}"

@@ -27,7 +27,7 @@ DTYPES = {"f32": np.float32, "f64": np.float64, "bool": np.bool_} | {
 
 @dataclass(frozen=True)
 class Case:
-    """One product; `form` spells transposes and shared operands: "nt" is A @ B.T, "*" after a letter: shared."""
+    """One product; `form` spells transposes ("nt" is A @ B.T) and, with "*", what the batch shares."""
 
     m: int
     n: int
@@ -97,7 +97,7 @@ class Compiled:
         self.engine.finalize_object()
 
     def __call__(self, number: int, case: Case, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """C, from operands moved to addresses aligned to one element only, with guards around C and scratch."""
+        """C, from operands aligned to one element only, with guards around C and scratch."""
         dtype = np.dtype(DTYPES[case.dtype])
         c = _Guarded(case.batch * case.m * case.n * dtype.itemsize, dtype.itemsize)
         scratch = _Guarded(self.products[number].scratch, 64)
@@ -137,29 +137,24 @@ def check(cases: Sequence[Case]) -> None:
         if case.dtype not in ("f32", "f64"):
             assert np.array_equal(c, expected), case
             continue
-        # The error of a sum in any order, with or without fused multiply-adds, is at most k ulps of the sum of sizes.
+        # A sum in any order, fused or not, is off by at most k ulps of the sum of the sizes.
         bound = case.expected(abs(a), abs(b)) * (np.finfo(c.dtype).eps * (case.k + 1))
         assert (abs(c - expected) <= bound).all(), case
 
 
 FORMS = ["nn", "nt", "tn", "tt"]
 SMALL = [
-    (1, 1, 1), (1, 1, 37), (1, 40, 5), (29, 1, 30), (41, 1, 7), (5, 3, 1), (3, 2, 70), (40, 2, 33), (4, 21, 19),
-    (13, 31, 6), (14, 32, 8), (15, 33, 9), (32, 10, 17), (7, 49, 16), (29, 15, 2), (30, 64, 3), (9, 96, 15),
-    (0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (6, 8, 64), (2, 100, 30), (57, 4, 23), (1, 8, 200), (1, 200, 9),
+    (1, 1, 1), (1, 1, 37), (1, 40, 5), (29, 1, 30), (41, 1, 7), (5, 3, 1), (3, 2, 70), (40, 2, 33),
+    (4, 21, 19), (13, 31, 6), (14, 32, 8), (15, 33, 9), (32, 10, 17), (7, 49, 16), (29, 15, 2), (30, 64, 3),
+    (9, 96, 15), (0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (6, 8, 64), (2, 100, 30), (57, 4, 23),
+    (1, 8, 200), (1, 200, 9),
 ]  # fmt: skip
-BLOCKED = [(61, 70, 110), (150, 129, 30), (53, 80, 140), (3, 256, 130), (1, 300, 90), (300, 1, 90), (70, 128, 129)]
+BLOCKED = [
+    (61, 70, 110), (150, 129, 30), (53, 80, 140), (3, 256, 130), (1, 300, 90), (300, 1, 90), (70, 128, 129),
+]  # fmt: skip
 BATCHED = [
-    (2, 3, 4),
-    (5, 1, 9),
-    (1, 17, 6),
-    (1, 1, 20),
-    (17, 33, 10),
-    (4, 6, 1),
-    (0, 3, 2),
-    (3, 2, 0),
-    (20, 3, 12),
-]
+    (2, 3, 4), (5, 1, 9), (1, 17, 6), (1, 1, 20), (17, 33, 10), (4, 6, 1), (0, 3, 2), (3, 2, 0), (20, 3, 12),
+]  # fmt: skip
 SHARED = [
     ("".join(form), 3)
     for form in itertools.product(["n", "n*", "t", "t*"], repeat=2)
@@ -195,27 +190,30 @@ def test_blocks_cover_every_choice(small_caches: None) -> None:
     for sizes, form, vector_bytes in itertools.product(BLOCKED + SMALL, FORMS, (16, 32, 64)):
         if 0 in sizes:
             continue
-        letters = [letter == "t" for letter in form]
-        shape = plan.simplify(plan.Shape(1, *sizes, *letters, False, False))
+        m, n, k = sizes
+        ta, tb = (letter == "t" for letter in form)
+        shape = plan.simplify(plan.Shape(1, m, n, k, ta, tb, False, False))
         shape, chosen = plan.choose(vectors("f32", vector_bytes), shape, vector_bytes)
         met |= {name for name in ("swapped", "transpose_c") if getattr(shape, name)}
         if isinstance(chosen, plan.DotPlan):
             met |= {name for name in ("flat", "pack_b") if getattr(chosen, name)} | {"dot"}
             continue
         met |= {name for name in ("pack_a", "across") if getattr(chosen, name)}
-        met |= {"panel transposed" if shape.transpose_b else "panel copied"} if chosen.pack_b else {"panel in place"}
+        packed = "panel transposed" if shape.transpose_b else "panel copied"
+        met |= {packed if chosen.pack_b else "panel in place"}
         met |= {"blocks of k"} if chosen.depths.count > 1 else {"all of k"}
         met |= {"blocks of rows"} if chosen.block_tiles < chosen.rows.count else set()
         met |= {"streamed"} if chosen.depths.count > 1 and not chosen.pack_b else set()
     assert met == {
-        "swapped", "transpose_c", "dot", "flat", "pack_b", "pack_a", "across", "panel transposed", "panel copied",
-        "panel in place", "blocks of k", "all of k", "blocks of rows", "streamed",
+        "swapped", "transpose_c", "dot", "flat", "pack_b", "pack_a", "across", "panel transposed",
+        "panel copied", "panel in place", "blocks of k", "all of k", "blocks of rows", "streamed",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("form", "batch"), SHARED)
 def test_batched(form: str, batch: int) -> None:
-    check([*(Case(*sizes, form, batch, "f32", 32) for sizes in BATCHED), Case(30, 17, 20, form, batch, "f64", 64)])
+    cases = [Case(*sizes, form, batch, "f32", 32) for sizes in BATCHED]
+    check([*cases, Case(30, 17, 20, form, batch, "f64", 64)])
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d not in ("f32", "f64")])
@@ -255,7 +253,7 @@ def test_same_text() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="'c64'.*f32, f64"):
+    with pytest.raises(ValueError, match=r"'c64'.*f32, f64"):
         replace(Case(1, 1, 1), dtype="c64").product("f")
     with pytest.raises(ValueError, match="vector_bytes is 8"):
         replace(Case(1, 1, 1), vector_bytes=8).product("f")

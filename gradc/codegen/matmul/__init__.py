@@ -1,7 +1,9 @@
 """Matrix products as LLVM text: static shapes, register tiles, packed panels.
 
-`define` is the interface. A product is simplified and planned (`plan`), and written as a driver of loops (`drivers`)
-around micro-kernels (`kernels`) that compute register tiles with explicit vectors (`vectors`).
+`define` is the interface. A product is simplified and planned (`plan`), and written as loops (`drivers`)
+around copies of operands (`packing`) and micro-kernels (`kernels`), which compute register tiles with explicit
+vectors (`vectors`). The text is good as it is: LLVM's passes take longer than its code generation and gain
+nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ __all__ = ["Product", "define"]
 
 @dataclass(frozen=True)
 class Product:
-    """LLVM text of one product and the bytes of scratch its entry needs (a 64-byte aligned pointer, if any)."""
+    """LLVM text of one product, and the bytes of scratch its entry needs (64-byte aligned, if any)."""
 
     text: str
     scratch: int
@@ -37,16 +39,17 @@ def define(
     batch_b: bool,
     vector_bytes: int,
 ) -> Product:
-    """Define `void @symbol(ptr noalias %a, ptr noalias %b, ptr noalias %c, ptr noalias %scratch) #1`: C = A @ B.
+    """Define `void @symbol(ptr noalias %a, ptr noalias %b, ptr noalias %c, ptr noalias %scratch) #1`.
 
-    A is [batch, m, k] ([batch, k, m] if `transpose_a`), B [batch, k, n] ([batch, n, k] if `transpose_b`), C
-    [batch, m, n], all row-major and contiguous, of element type `dtype` (f32, f64, i8 to i64, u8 to u64, bool), and
-    aligned to one element. Without `batch_a` all items share one A, without `batch_b` one B. Integers wrap around;
-    bool is the or of ands, stored as 0 and 1. Sizes may be 0; sums over k = 0 are 0. The order of summation
-    depends on the arguments only. `vector_bytes` is 16, 32 or 64, the width of the target's vector registers.
+    It computes C = A @ B: A is [batch, m, k] ([batch, k, m] if `transpose_a`), B [batch, k, n] ([batch, n,
+    k] if `transpose_b`), C [batch, m, n], all row-major and contiguous, of element type `dtype` (f32, f64,
+    i8 to i64, u8 to u64, bool), and aligned to one element. Without `batch_a` all items share one A, without
+    `batch_b` one B. Integers wrap around; bool is the or of ands, stored as 0 and 1. Sizes may be 0; sums
+    over k = 0 are 0. The order of summation depends on the arguments only. `vector_bytes` is 16, 32 or 64,
+    the width of the target's vector registers.
 
-    Besides the entry the text defines internal functions whose names start with `symbol.`; all carry the attribute
-    group #1, which the module must define. The only symbols used are memcpy and memset.
+    Besides the entry the text defines internal functions whose names start with `symbol.`; all carry the
+    attribute group #1, which the module must define. The only symbols used are memcpy and memset.
 
     Raises ValueError for an unknown dtype or vector width.
     """

@@ -12,7 +12,7 @@ Index = int | str
 
 @dataclass
 class Loop:
-    """One iteration of a loop: its index, the carried values on entry, and what the body leaves for the next."""
+    """One iteration of a loop: its index, the carried values on entry, and those for the next."""
 
     index: Index
     values: list[str]
@@ -149,7 +149,7 @@ class Code:
 
     @contextmanager
     def choose(self, condition: str, kind: str, otherwise: Sequence[str]) -> Iterator[Choice]:
-        """Run the body if `condition` is true; afterwards `values` are what it left in `next`, or `otherwise`."""
+        """Run the body if `condition` holds; then `values` are what it left in `next`, else `otherwise`."""
         before, number = self._block, self.name()
         self.do(f"br i1 {condition}, label %then{number}, label %end{number}")
         self.label(f"then{number}")

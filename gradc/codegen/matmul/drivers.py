@@ -71,7 +71,9 @@ class _BroadcastProduct:
         self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=s.n * size)
         self.c_row = s.n * size
         full, edge = divmod(s.n, plan.columns)
-        self.panels = [(columns, count) for columns, count in ((plan.columns, full), (edge, 1)) if columns and count]
+        self.panels = [
+            (columns, count) for columns, count in ((plan.columns, full), (edge, 1)) if columns and count
+        ]
         self.near_a = self.a
         self.scratch = 0
         if plan.pack_b:
@@ -119,7 +121,11 @@ class _BroadcastProduct:
             for rows, _ in plan.rows.sizes():
                 advance = (rows * self.near_a.row, 0, rows * self.c_row)
                 if plan.across:
-                    advance = (0, self.panel_bytes if plan.pack_b else columns * self.b.row, self.padded(columns))
+                    advance = (
+                        0,
+                        self.panel_bytes if plan.pack_b else columns * self.b.row,
+                        self.padded(columns),
+                    )
                 yield broadcast_kernel(
                     self.kernel(rows, columns),
                     v,
@@ -170,7 +176,9 @@ class _BroadcastProduct:
                 at = code.add(row, code.mul(below.index, rows))
                 ra, rc = code.offset(pa, code.mul(at, self.a.row)), code.offset(pc, code.mul(at, self.c_row))
                 for columns, tiles, panel, start in panels:
-                    self.tiles(code, rows, columns, ra, panel, code.offset(rc, start), tiles, self.s.k, "false")
+                    self.tiles(
+                        code, rows, columns, ra, panel, code.offset(rc, start), tiles, self.s.k, "false"
+                    )
             row += rows * count
 
     def down(self, code: Code, pa: str, pb: str, pc: str) -> None:
@@ -185,7 +193,10 @@ class _BroadcastProduct:
                 here = code.min(self.plan.block_tiles, code.sub(rows.count, first))
                 tall = code.max(0, code.min(here, code.sub(rows.extra, first))) if rows.extra else 0
                 row = _start(code, rows, first)
-                ra, rc = code.offset(ka, code.mul(row, self.a.row)), code.offset(pc, code.mul(row, self.c_row))
+                ra, rc = (
+                    code.offset(ka, code.mul(row, self.a.row)),
+                    code.offset(pc, code.mul(row, self.c_row)),
+                )
                 if self.plan.pack_a:
                     height = code.add(code.mul(here, rows.base), tall)
                     ra = self.pack_block(code, ra, height, steps)
@@ -193,7 +204,10 @@ class _BroadcastProduct:
                 for columns, count in self.panels:
                     with code.loop(count) as across:
                         at = code.add(column, code.mul(across.index, columns))
-                        cb, cc = code.offset(kb, code.mul(at, self.b.row)), code.offset(rc, code.mul(at, size))
+                        cb, cc = (
+                            code.offset(kb, code.mul(at, self.b.row)),
+                            code.offset(rc, code.mul(at, size)),
+                        )
                         if self.plan.pack_b:
                             self.pack(code, columns, cb, "%scratch", steps)
                             cb = "%scratch"
@@ -207,7 +221,16 @@ class _BroadcastProduct:
                     column += columns * count
 
     def tiles(
-        self, code: Code, rows: int, columns: int, pa: str, pb: str, pc: str, tiles: Index, steps: Index, more: str
+        self,
+        code: Code,
+        rows: int,
+        columns: int,
+        pa: str,
+        pb: str,
+        pc: str,
+        tiles: Index,
+        steps: Index,
+        more: str,
     ) -> None:
         """Call a micro-kernel."""
         operands = [("ptr", pa), ("ptr", pb), ("ptr", pc)]
@@ -241,7 +264,9 @@ def dot_product(symbol: str, v: Vectors, s: Shape, plan: DotPlan) -> tuple[str, 
             for width, across, column in _pieces(s.n, plan.columns):
                 kernel = f"{symbol}.dot{height}x{width}"
                 tile = plan.tile(v, height, width, s.k)
-                advance = (height * a_row, 0, height * c_row) if plan.flat else (0, width * b_row, width * size)
+                advance = (
+                    (height * a_row, 0, height * c_row) if plan.flat else (0, width * b_row, width * size)
+                )
                 texts.append(dot_kernel(kernel, v, tile, s.k, a_row, b_row, c_row, advance))
                 with code.loop(1 if plan.flat else down) as below:
                     at = code.add(row, code.mul(below.index, height))

@@ -22,8 +22,9 @@ class Walk:
 class BroadcastTile:
     """A tile of `rows` rows by `columns` columns whose vectors lie along the columns.
 
-    Each step along k loads one row of B as vectors and multiplies it with one broadcast element of A per row. `split`
-    sets of sums take turns, so that a small tile is not bound by the latency of one multiply-add.
+    Each step along k loads one row of B as vectors and multiplies it with one broadcast element of A per
+    row. `split` sets of sums take turns, so that a small tile is not bound by the latency of one
+    multiply-add.
     """
 
     rows: int
@@ -42,10 +43,11 @@ def broadcast_kernel(
     advance: tuple[int, int, int],
     depth: int | None,
 ) -> str:
-    """A function (a, b, c, tiles, steps, more) that computes `tiles` tiles, one below the other, with one panel of B.
+    """A function (a, b, c, tiles, steps, more): `tiles` tiles, a, b and c moving by `advance` bytes.
 
-    With a `depth`, that many products are summed, and `steps` and `more` are ignored; without, `steps` are, in one
-    set of sums, which start from what C holds if `more`. `b_padded`: B may be read to the end of its last vector.
+    With a `depth`, that many products are summed, and `steps` and `more` are ignored. Without, `steps` are, in
+    one set of sums, and added to what C holds if `more`. `b_padded`: B may be read to the end of its last
+    vector.
     """
     code = Code(
         symbol, ["ptr noalias %a", "ptr noalias %b", "ptr noalias %c", "i64 %tiles", "i64 %steps", "i1 %more"]
@@ -76,7 +78,7 @@ def broadcast_kernel(
 
     with _some(code, "%tiles"), code.loop("%tiles", [("ptr", "%a"), ("ptr", "%b"), ("ptr", "%c")]) as tiles:
         pa, pb, pc = tiles.values
-        if depth is None:
+        if depth is None:  # C has left the caches since the last block of k
             for row, chunk in cells:
                 code.do(f"call void @llvm.prefetch.p0(ptr {place(pc, row, chunk)}, i32 1, i32 3, i32 1)")
         sums = [["zeroinitializer"] * len(cells) for _ in range(split)]
@@ -91,7 +93,7 @@ def broadcast_kernel(
                 pointers = [code.offset(qa, split * a.step), code.offset(qb, split * b_step)]
                 along.next = [*pointers, *(value for one in new for value in one)]
             sums = new
-        sums = turn(*pointers, sums, rest)
+        sums = turn(pointers[0], pointers[1], sums, rest)
         while len(sums) > 1:
             sums = [
                 [v.add(code, x, y) for x, y in zip(*two, strict=True)]
@@ -118,7 +120,7 @@ def _some(code: Code, count: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class DotTile:
-    """A tile of `rows` rows of A by `columns` rows of B whose vectors lie along k; `split` sets of sums take turns."""
+    """A tile of `rows` rows of A by `columns` rows of B whose vectors lie along k; `split` as above."""
 
     rows: int
     columns: int
@@ -135,9 +137,9 @@ def dot_kernel(
     c_row: int,
     advance: tuple[int, int, int],
 ) -> str:
-    """A function (a, b, c, tiles) that computes `tiles` tiles, moving a, b and c by `advance` bytes after each.
+    """A function (a, b, c, tiles): `tiles` tiles, a, b and c moving by `advance` bytes.
 
-    Both operands are contiguous along k. Tiles as wide as C (c_row = columns) are stored as one run of elements.
+    Both operands are contiguous along k. Tiles as wide as C are stored as one run of elements.
     """
     code = Code(symbol, ["ptr noalias %a", "ptr noalias %b", "ptr noalias %c", "i64 %tiles"])
     size = v.element.size

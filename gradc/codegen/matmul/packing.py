@@ -7,7 +7,7 @@ from gradc.codegen.matmul.vectors import Vectors
 
 
 def pack_rows(symbol: str, v: Vectors, columns: int, b_step: int) -> str:
-    """A function (b, panel, steps) that copies rows of `columns` elements side by side, padded to whole vectors."""
+    """A function (b, panel, steps) that copies rows of `columns` elements, padded to whole vectors."""
     code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
     chunks = range(0, columns, v.lanes)
     with code.loop("%steps", [("ptr", "%b"), ("ptr", "%panel")]) as along:
@@ -15,6 +15,7 @@ def pack_rows(symbol: str, v: Vectors, columns: int, b_step: int) -> str:
         for i, start in enumerate(chunks):
             value = v.load(code, code.offset(source, i * v.bytes), min(v.lanes, columns - start))
             v.store(code, value, code.offset(target, i * v.bytes))
+            # The next panel's part of this row: rows are too far apart for the machine to fetch them ahead.
             ahead = code.offset(source, (len(chunks) + i) * v.bytes)
             code.do(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 2, i32 1)")
         along.next = [code.offset(source, b_step), code.offset(target, len(chunks) * v.bytes)]
@@ -22,10 +23,10 @@ def pack_rows(symbol: str, v: Vectors, columns: int, b_step: int) -> str:
 
 
 def transpose_columns(symbol: str, v: Vectors, columns: int, b_row: int, panel_row: int, depth: int) -> str:
-    """A function (b, panel, steps) that transposes `columns` rows of `steps` elements into rows of a panel.
+    """A function (b, panel, steps) that transposes `columns` rows of `steps` elements to rows of a panel.
 
-    The panel's rows are `panel_row` bytes apart; they are padded with zeros to whole vectors if there is room.
-    `steps` is at least the elements of a lane, or else `depth`.
+    The panel's rows are `panel_row` bytes apart; they are padded with zeros to whole vectors if there is
+    room. `steps` is at least the elements of a lane, or else `depth`.
     """
     code = Code(symbol, ["ptr noalias %b", "ptr noalias %panel", "i64 %steps"])
     whole, rest = divmod(columns, v.lanes)

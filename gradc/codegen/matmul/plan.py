@@ -8,36 +8,41 @@ from dataclasses import dataclass, replace
 from gradc.codegen.matmul.kernels import BroadcastTile, DotTile
 from gradc.codegen.matmul.vectors import MOST_LANES, Vectors
 
-PANEL_BYTES = 24 << 10
-"""A panel of B, read once per tile of rows, should stay in L1 or stream from L2."""
-
-BLOCK_BYTES = 512 << 10
-"""A block of A, read once per panel, should stay in L2."""
-
-NEAR_BYTES = 256 << 10
-"""An operand of this size is read in place without harm."""
-
-FAR_BYTES = 1 << 20
-"""An operand larger than this is worth a copy if it is read often."""
-
-STREAMED_ROWS = 64
-"""Rows of an operand walked together when a row is at least a page: as many as a TLB holds."""
-
-STREAMED_ALIASED = 8
-"""The same if the rows compete for the same sets of a cache: as many as a set holds."""
-
-ALIASED_ROWS = 512
-"""Rows at such a distance that a panel can have and still stay in L2."""
-
-L1_BYTES = 12 << 10
-L2_RATE = 24
-"""Bytes a cycle that come from L2 while a micro-kernel runs."""
+# What is assumed of every core: two vector multiply-adds and two loads a cycle, and caches of usual sizes. The
+# sizes were tuned on one machine; elsewhere they cost a little time, never correctness.
 
 CHAINS = 8
 """Multiply-adds that must be in flight to hide the latency of one (4 cycles, 2 a cycle)."""
 
+L1_BYTES = 12 << 10
+"""A panel of B of this size stays in L1 beside the tile's rows of A and C."""
+
+L2_RATE = 24
+"""Bytes a cycle that come from L2 while a micro-kernel runs."""
+
+PANEL_BYTES = 24 << 10
+"""A packed panel of B, which is read once for every row of tiles."""
+
+BLOCK_BYTES = 512 << 10
+"""A block of A, read once for every panel: half of an L2."""
+
+NEAR_BYTES = 256 << 10
+"""An operand of this size stays in L2."""
+
+FAR_BYTES = 1 << 20
+"""An operand larger than this can be worth a copy, if it is read often."""
+
 PAGE_BYTES = 2048
-"""Rows this far apart, or a multiple, compete for the same few sets of a cache."""
+"""Rows this far apart, or a multiple, compete for a few sets of a cache, and each needs a page of its own."""
+
+ALIASED_ROWS = 512
+"""Competing rows that a panel read in place can have and still stay in L2."""
+
+STREAMED_ROWS = 64
+"""Rows of a page or more that are walked together, a few columns at a time: as many as a TLB holds."""
+
+STREAMED_ALIASED = 8
+"""The same for rows that compete: as many as a set of L1 holds."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,9 @@ class Shape:
 def simplify(s: Shape) -> Shape:
     """An equal product in the form the kernels like.
 
-    Batches that share B become rows, those that share A and are vectors become columns, a matrix-vector product
-    becomes a vector-matrix product, and operands for which transposition means nothing are not transposed.
+    Batches that share B become rows, those that share A and are vectors become columns, a matrix-vector
+    product becomes a vector-matrix product, and operands for which transposition means nothing are not
+    transposed.
     """
     if s.batch == 1:
         s = replace(s, batch_a=False, batch_b=False)
@@ -141,7 +147,7 @@ class BroadcastPlan:
 
     def tile(self, v: Vectors, rows: int, columns: int) -> BroadcastTile:
         """The register tile for an edge or a full panel."""
-        return BroadcastTile(rows, columns, chains(v, rows * -(-columns // v.lanes), self.depths.total))
+        return BroadcastTile(rows, columns, chains(rows * -(-columns // v.lanes), self.depths.total))
 
 
 @dataclass(frozen=True)
@@ -155,10 +161,10 @@ class DotPlan:
 
     def tile(self, v: Vectors, rows: int, columns: int, k: int) -> DotTile:
         """The register tile for an edge or a full tile."""
-        return DotTile(rows, columns, chains(v, rows * columns, k // v.lanes))
+        return DotTile(rows, columns, chains(rows * columns, k // v.lanes))
 
 
-def chains(v: Vectors, cells: int, steps: int) -> int:
+def chains(cells: int, steps: int) -> int:
     """Sets of sums that keep enough multiply-adds in flight, no more than there are steps."""
     split = 1
     while split * cells < CHAINS and 2 * split <= steps:
@@ -172,25 +178,28 @@ def registers(vector_bytes: int) -> int:
 
 
 def broadcast_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
-    """Cycles of one tile: multiply-adds and loads at two a cycle, latency, stores and a constant."""
+    """Cycles of one tile: multiply-adds and loads, or latency, or L2; then stores, and a constant.
+
+    A vector load counts as one and a half, since most rows are not aligned and loads from them split lines.
+    """
     vectors = -(-columns // v.lanes)
     cells = rows * vectors
-    split = chains(v, cells, k)
+    split = chains(cells, k)
     fetch = 0.0 if k * vectors * v.bytes <= L1_BYTES else vectors * v.bytes / L2_RATE
     step = max(cells / 2, (rows + 1.5 * vectors) / 2, 4 / split, fetch) + 0.5 / split
     return k * step + cells * (1 + split) / 2 + 10
 
 
 def with_text(cycles: float, lines: int) -> float:
-    """Cycles and a charge for the text, which LLVM takes its time for: up to 2% of the work for 100 lines."""
-    return cycles + lines * min(cycles / 5000, 20)
+    """Cycles and a charge for the text, which LLVM takes its time for: up to 3% of the work for 100 lines."""
+    return cycles + lines * min(cycles / 3000, 20)
 
 
 def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
     """Cycles of one tile: as above, and a tree of shuffles for every vector of sums."""
     cells = rows * columns
     steps = -(-k // v.lanes)
-    split = chains(v, cells, steps)
+    split = chains(cells, steps)
     step = max(cells / 2, 1.5 * (rows + columns) / 2, 4 / split) + 0.5 / split
     padded = 1 << (columns - 1).bit_length()
     return steps * step + 2 * rows * padded + 10
@@ -224,7 +233,7 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
 
 
 def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
-    """Blocks and packing for a tile: what does not stay near is cut up, and copied if it is read often enough."""
+    """Blocks and packing for a tile: what does not stay near is cut up, and copied if read often."""
     size = v.element.size
     a_bytes, b_bytes, c_bytes = (x * y * size for x, y in ((s.m, s.k), (s.k, s.n), (s.m, s.n)))
     a_stride = (s.m if s.transpose_a else s.k) * size
@@ -278,7 +287,9 @@ def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float
 def choose(v: Vectors, s: Shape, vector_bytes: int) -> tuple[Shape, BroadcastPlan | DotPlan]:
     """The plan of least cost for a shape without zeros, and the shape it is for."""
     count = registers(vector_bytes)
-    plans = [(cost, s, plan) for cost, plan in (*broadcast_candidates(v, s, count), *dot_candidates(v, s, count))]
+    plans = [
+        (cost, s, plan) for cost, plan in (*broadcast_candidates(v, s, count), *dot_candidates(v, s, count))
+    ]
     if s.transpose_a and s.n <= MOST_LANES:
         # C.T = B.T @ A has vectors along m, and A need not be transposed for it.
         flipped = replace(

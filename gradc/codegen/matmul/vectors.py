@@ -1,4 +1,4 @@
-"""Vectors of one element type: loads, stores, multiply-add, and the shuffles that transpose or sum a set of them."""
+"""Vectors of one element type: loads, stores, multiply-add, shuffles that transpose or sum a set of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_LANES = 16
 
 @dataclass(frozen=True)
 class Element:
-    """An element type: its LLVM name, bytes, and how it is multiplied and added (`float`, `int` or `bool`)."""
+    """An element type: LLVM name, bytes, and how it is multiplied and added (`float`, `int` or `bool`)."""
 
     llvm: str
     size: int
@@ -39,8 +39,8 @@ ELEMENTS = {
 class Vectors:
     """Operations on vectors of `lanes` elements; every method appends to the code it is given.
 
-    Pointers are taken to be aligned to one element only. A `count` below `lanes` touches the first `count` elements
-    of memory: by a masked access if the target has those, else by a shorter vector.
+    Pointers are taken to be aligned to one element only. A `count` below `lanes` touches the first `count`
+    elements of memory: by a masked access if the target has those, else by a shorter vector.
     """
 
     element: Element
@@ -93,7 +93,9 @@ class Vectors:
             code.do(f"store {self.type} {value}, ptr {pointer}, align {align}")
         elif self.masked and count > 1:
             masked = f"@llvm.masked.store.{self._mangled()}.p0"
-            code.do(f"call void {masked}({self.type} {value}, ptr {pointer}, i32 {align}, {self._mask(count)})")
+            code.do(
+                f"call void {masked}({self.type} {value}, ptr {pointer}, i32 {align}, {self._mask(count)})"
+            )
         else:
             self._store_first(code, value, self.lanes, pointer, count)
 
@@ -126,7 +128,8 @@ class Vectors:
         product = code.let(f"{'mul' if self.element.kind == 'int' else 'and'} {self.type} {a}, {b}")
         return self.add(code, product, c)
 
-    # Shuffles of pairs of vectors, first within 16-byte lanes, then of whole lanes, make a tree that transposes.
+    # Shuffles of pairs of vectors, first within 16-byte lanes, then of whole lanes, make a tree that
+    # transposes.
 
     @property
     def per_lane(self) -> int:
@@ -155,10 +158,10 @@ class Vectors:
         return stages
 
     def transposed(self, code: Code, rows: Sequence[str], count: int) -> list[str]:
-        """Columns of `lanes` rows, of which the lane at each pointer is read; `count` elements of it, if fewer.
+        """Columns of `lanes` rows, of which one lane is read at each pointer, or `count` elements if fewer.
 
-        Rows past the last pointer are zeros. The lanes of every `per_lane`-th row are joined to a vector, so that
-        all the squares of a lane's size are transposed at once.
+        Rows past the last pointer are zeros. The lanes of every `per_lane`-th row are joined to a vector, so
+        that all the squares of a lane's size are transposed at once.
         """
         count = min(count, self.per_lane)
         lane = Vectors(self.element, self.per_lane, masked=False)
@@ -169,7 +172,9 @@ class Vectors:
             parts: list[list[str]] = []
             for group in groups:
                 pairs = list(zip(group[::2], group[1::2], strict=True))
-                parts += [[self._shuffle(code, a, b, self.lanes, picks) for a, b in pairs] for picks in (low, high)]
+                parts += [
+                    [self._shuffle(code, a, b, self.lanes, picks) for a, b in pairs] for picks in (low, high)
+                ]
             groups = parts
         return [value for (value,) in groups][:count]
 
