@@ -10,7 +10,7 @@ from typing import TextIO
 
 import numpy as np
 
-from gradc.ir.graph import Graph
+from gradc.ir.graph import Graph, Node
 from gradc.ir.text import legal
 
 SUMMARY, GRAPHS, RULES, CODE = 1, 2, 3, 4
@@ -47,10 +47,10 @@ class Debug:
                     np.save(self._place(graph.name) / f"{legal(label)}.npy", array)
         self._before = nodes
 
-    def rule(self, name: str, before: str, after: str) -> None:
-        """A rewrite rule has fired."""
+    def rule(self, name: str, node: Node) -> None:
+        """A rewrite rule has fired on a node."""
         if self.level >= RULES:
-            self._say(f"  {name}: {before}  =>  {after}")
+            self._say(f"  {name}: {node.op.name} -> {node.types[0]}  {node.source or ''}".rstrip())
 
     def code(self, name: str, kind: str, text: str) -> None:
         """Code was generated for graph `name`: `kind` is "loops", "llvm" or "asm"."""

@@ -10,12 +10,11 @@ log(sum(exp(x))) has divided infinity by infinity before any rule could see it.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from gradc.ir.graph import Graph
+from gradc.ir.graph import Graph, Node
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.fuse import fuse
@@ -24,7 +23,7 @@ from gradc.passes.simplify import simplify
 from gradc.passes.stabilize import stabilize
 from gradc.passes.unscale import unscale
 
-Pass = Callable[[Graph], Graph]
+Pass = Callable[..., Graph]
 
 FORWARD: tuple[Pass, ...] = (stabilize,)
 """Before a gradient is taken."""
@@ -44,9 +43,29 @@ PASSES: tuple[tuple[str, Pass], ...] = tuple(
 
 
 class Observer(Protocol):
-    """Is told of every pass: its name, the graph it gave, the seconds it took; and of the end of every stage."""
+    """Is told of every pass (its name, the graph it gave, the seconds it took), and of every rule that fires."""
 
     def stage(self, name: str, graph: Graph, seconds: float) -> None: ...
+    def rule(self, name: str, node: Node) -> None: ...
+
+
+def run_pass(step: Pass, graph: Graph, observer: Observer | None, **options: Any) -> Graph:
+    """One pass, observed."""
+    if observer is None:
+        return step(graph, **options)
+    if step in (simplify, stabilize):
+        options["report"] = observer.rule
+    start = time.perf_counter()
+    graph = step(graph, **options)
+    observer.stage(step.__name__, graph, time.perf_counter() - start)
+    return graph
+
+
+def prepare(graph: Graph, observer: Observer | None = None) -> Graph:
+    """A traced graph before its gradient is taken."""
+    for step in FORWARD:
+        graph = run_pass(step, graph, observer)
+    return graph
 
 
 def run(
@@ -64,17 +83,10 @@ def run(
     """
     if observer is not None:
         observer.stage("grad", graph, 0.0)
+    options: dict[Pass, dict[str, Any]] = {simplify: {"fast_math": fast_math}, plan_memory: {"donate": donate}}
     for stage, steps in STAGES.items():
         for step in steps:
-            name = step.__name__
-            if step is simplify and fast_math:
-                step = functools.partial(simplify, fast_math=True)
-            elif step is plan_memory and donate:
-                step = functools.partial(plan_memory, donate=donate)
-            start = time.perf_counter()
-            graph = step(graph)
-            if observer is not None:
-                observer.stage(name, graph, time.perf_counter() - start)
+            graph = run_pass(step, graph, observer, **options.get(step, {}))
         if stage == until:
             break
     return graph
