@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import functools
 import math
+import os
 import types
 from collections.abc import Callable
 from typing import Any
@@ -187,6 +188,8 @@ class Substitution:
             return self._method(obj)
         if cls is types.BuiltinFunctionType:
             return self._builtin(obj)
+        if obj is np.c_ or obj is np.r_:
+            return FUNCTIONS[obj]
         if cls is functools.partial:
             arguments = [self(x) for x in obj.args], {k: self(v, k) for k, v in obj.keywords.items()}
             return functools.partial(self(obj.func), *arguments[0], **arguments[1])
@@ -281,6 +284,8 @@ class Substitution:
         if root in ("numpy", "scipy") or module is math:
             return ModuleView(module, self)
         path = getattr(module, "__file__", None)
+        if path is None:  # built in, or a package that is a folder only
+            path = next((os.path.join(folder, "") for folder in getattr(module, "__path__", ())), None)
         return ModuleView(module, self) if path and is_user_file(path) else module
 
     def _container(self, obj: Any, name: str) -> Any:

@@ -29,13 +29,9 @@ def key(x: Any) -> Key:
         return x.dtype
     if isinstance(x, bool | int | float):
         return float if isinstance(x, float) else int
-    fail(f"{described(x)} is no number or array that gradc can compute with", _instead_of(type(x)))
-
-
-def _instead_of(cls: type) -> str | None:
-    if cls is complex:
-        return "compute with the real and the imaginary part in arrays of their own"
-    return None
+    if isinstance(x, complex):
+        supported(np.dtype(complex), f"the number {x}")
+    fail(f"{described(x)} is no number or array that gradc can compute with")
 
 
 def supported(dtype: np.dtype, what: str = "the result") -> np.dtype:

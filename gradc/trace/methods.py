@@ -121,7 +121,9 @@ class Array:
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
             return int(self)  # type: ignore[call-overload]
-        return _named(FUNCTIONS[np.round](self, ndigits))
+        result = FUNCTIONS[np.round](self, ndigits)
+        result.weak = isinstance(self, float)  # Python's own floats stay what they are
+        return _named(result)
 
     sum, prod, mean, std, var = map(_method, (np.sum, np.prod, np.mean, np.std, np.var))
     max, min, argmax, argmin = map(_method, (np.max, np.min, np.argmax, np.argmin))

@@ -185,7 +185,11 @@ class Tracer(Array):
         )
 
     def __float__(self) -> float:
-        return float(self.array) if not self.traced else self._number("float(...)", "leave out float(...)")
+        return (
+            float(self.array)
+            if not self.traced
+            else self._number("float(...)", "leave out float(...); x.astype(np.float32) casts")
+        )
 
     def __int__(self) -> int:
         return int(self.array) if not self.traced else self._number("int(...)", "x.astype(np.int64)")

@@ -14,6 +14,7 @@ from gradc.trace.lift import (
     any_traced,
     broadcast,
     cast,
+    concrete,
     constant_value,
     key,
     operand,
@@ -188,6 +189,30 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
         for i, x in enumerate(parts)
     ]
     return tuple(grids) if sparse else tuple(FUNCTIONS[np.broadcast_to](x, shape) for x in grids)
+
+
+class Concatenation:
+    """np.r_ and np.c_ with arrays and numbers between the brackets."""
+
+    def __init__(self, original: Any, columns: bool) -> None:
+        self.original = original
+        self.columns = columns
+
+    def __getitem__(self, index: Any) -> Any:
+        items = index if isinstance(index, tuple) else (index,)
+        if not any_traced(items):
+            return concrete(self.original[plain(index)])
+        if any(isinstance(item, str) for item in items):
+            fail("gradc traces np.r_ and np.c_ without directives", "np.concatenate")
+        parts = [np.r_[plain(item)] if isinstance(item, slice) else operand(item) for item in items]
+        if not self.columns:
+            return concatenate([FUNCTIONS[np.atleast_1d](x) for x in parts])
+        parts = [x if len(_shape(x)) > 1 else FUNCTIONS[np.reshape](x, (-1, 1)) for x in parts]
+        return concatenate(parts, -1)
+
+
+FUNCTIONS[np.r_] = Concatenation(np.r_, columns=False)
+FUNCTIONS[np.c_] = Concatenation(np.c_, columns=True)
 
 
 # Repeating and padding.

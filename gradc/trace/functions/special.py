@@ -109,6 +109,7 @@ def logsumexp(
     x, weights = _float(a), None
     if b is not None:
         x, weights = FUNCTIONS[np.broadcast_arrays](x, operand(b))
+        x = x.astype(np.result_type(x.dtype, weights.dtype))
         # An infinite or huge element of weight 0 must not take part.
         x = FUNCTIONS[np.where](weights == 0, np.asarray(-np.inf, x.dtype), x)
     shift = _shift(x, axis)

@@ -1,0 +1,238 @@
+"""Errors while tracing: the user's line, what is wrong, what to write instead, in at most 12 lines."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradc.ir import GradcError, IndexOutOfBounds, ShapeError, TraceError
+from gradc.trace import cond
+from tests.trace.harness import run
+
+X = np.array([[0.5, -1.0, 2.0], [3.0, 0.25, -0.125]])
+I = np.array([0, 1])  # noqa: E741
+LEAKED: list[Any] = []
+
+
+def shapes(x: Any) -> Any:
+    return x + np.ones(2)
+
+
+def branch(x: Any) -> Any:
+    if x > 0:
+        return x
+    return -x
+
+
+def branch_of_sum(x: Any) -> Any:
+    return x if x.sum() > 0 else -x
+
+
+def to_float(x: Any) -> Any:
+    return float(x[0, 0])
+
+
+def to_int(x: Any) -> Any:
+    return np.ones(3) * int(x[0, 0])
+
+
+def item(x: Any) -> Any:
+    return x.sum().item()
+
+
+def math_exp(x: Any) -> Any:
+    return math.exp(x[0, 0])
+
+
+def traced_range(x: Any) -> Any:
+    return sum(x[0] for _ in range(x.argmax()))
+
+
+def unsupported(x: Any) -> Any:
+    return np.linalg.svd(x)
+
+
+def unsupported_ufunc(x: Any) -> Any:
+    return np.nextafter(x, x)
+
+
+def complex_array(x: Any) -> Any:
+    return x * np.array([1j, 2, 3])
+
+
+def complex_number(x: Any) -> Any:
+    return x * 2j
+
+
+def half(x: Any) -> Any:
+    return x.astype(np.float16)
+
+
+def half_by_promotion(x: Any) -> Any:
+    return np.exp((x * 1).astype(np.int8))
+
+
+def objects(x: Any) -> Any:
+    return x * np.array([None, 1, 2])
+
+
+def write(x: Any) -> Any:
+    x[0] = 1
+    return x
+
+
+def augmented(x: Any) -> Any:
+    x += 1
+    return x
+
+
+def out(x: Any) -> Any:
+    y = np.zeros((2, 3))
+    np.add(x, 1, out=y)
+    return y
+
+
+def add_at(x: Any) -> Any:
+    np.add.at(x, 0, 1.0)
+    return x
+
+
+def mask(x: Any) -> Any:
+    return x[x > 0]
+
+
+def where_one(x: Any) -> Any:
+    return np.where(x > 0)
+
+
+def out_of_range(x: Any) -> Any:
+    return x[2]
+
+
+def out_of_range_array(x: Any) -> Any:
+    return x[:, [0, 3]]
+
+
+def too_many(x: Any) -> Any:
+    return x[0, 0, 0]
+
+
+def bool_minus(x: Any) -> Any:
+    return (x > 0) - (x < 0)
+
+
+def matmul(x: Any) -> Any:
+    return x @ x
+
+
+def negative_power(x: Any) -> Any:
+    return x.astype(int) ** -1
+
+
+def bad_axis(x: Any) -> Any:
+    return np.sum(x, axis=2)
+
+
+def bad_reshape(x: Any) -> Any:
+    return x.reshape(4, 2)
+
+
+def branches(x: Any) -> Any:
+    return cond(x[0, 0] > 0, lambda: x, lambda: x[0])
+
+
+def random(x: Any) -> Any:
+    return x + np.random.normal(size=3)
+
+
+def to_array(x: Any) -> Any:
+    return list(memoryview(np.zeros(3))) + Opaque().array(x)
+
+
+class Opaque:
+    def array(self, x: Any) -> Any:
+        return np.array([x[0], x[1]])
+
+
+CASES = [
+    (shapes, ShapeError, "do not broadcast"),
+    (branch, TraceError, "np.where"),
+    (branch_of_sum, TraceError, "gradc.cond"),
+    (to_float, TraceError, "float"),
+    (to_int, TraceError, "astype"),
+    (item, TraceError, "item"),
+    (math_exp, TraceError, "np.exp"),
+    (traced_range, TraceError, "range"),
+    (unsupported, TraceError, "np.linalg.svd"),
+    (unsupported_ufunc, TraceError, "np.nextafter"),
+    (complex_array, TraceError, "complex"),
+    (complex_number, TraceError, "complex"),
+    (half, TraceError, "float32"),
+    (half_by_promotion, TraceError, "float32"),
+    (objects, TraceError, "object"),
+    (write, TraceError, "np.where"),
+    (augmented, TraceError, "x = x + v"),
+    (out, TraceError, "assign"),
+    (add_at, TraceError, "add.at"),
+    (mask, TraceError, "np.where"),
+    (where_one, TraceError, "np.where"),
+    (out_of_range, IndexOutOfBounds, "out of bounds"),
+    (out_of_range_array, IndexOutOfBounds, "out of bounds"),
+    (too_many, IndexOutOfBounds, "too many"),
+    (bool_minus, ShapeError, "^"),
+    (matmul, ShapeError, "inner sizes"),
+    (negative_power, ValueError, "negative"),
+    (bad_axis, ShapeError, "axis"),
+    (bad_reshape, ShapeError, "reshape"),
+    (branches, ShapeError, "cond"),
+    (random, TraceError, "gradc.random"),
+]
+
+
+@pytest.mark.parametrize("f,kind,words", CASES, ids=lambda x: getattr(x, "__name__", None))
+def test_error(f: Any, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind) as caught:
+        run(f, X)
+    error = caught.value
+    assert isinstance(error, GradcError)
+    text = str(error)
+    assert words in text and len(text.splitlines()) <= 12, text
+    first = f.__code__.co_firstlineno
+    assert error.source is not None and error.source.file == __file__
+    assert first < error.source.line <= first + 3, text
+
+
+def test_code_out_of_reach_that_needs_the_elements() -> None:
+    with pytest.raises(TraceError) as caught:
+        run(lambda x, o: o.array(x), X, Opaque())
+    assert "np.array" in str(caught.value) and caught.value.source is not None
+
+
+def test_leaks() -> None:
+    def leak(x: Any) -> Any:
+        LEAKED.append(x * 2)
+        return x
+
+    run(leak, X)
+    value = LEAKED[-1]
+    with pytest.raises(TraceError, match="outside"):
+        value + 1
+    with pytest.raises(TraceError, match="outside") as caught:
+        run(lambda x: x + value, X)
+    assert caught.value.source is not None and caught.value.source.file == __file__
+
+
+def test_traced_indices_are_guarded() -> None:
+    with pytest.raises(IndexOutOfBounds):
+        run(lambda x, i: x[i], X, I + 1)
+    with pytest.raises(IndexOutOfBounds):
+        run(lambda x, i: x[i], X, I - 3)
+    with pytest.raises(IndexOutOfBounds, match="negative"):
+        run(lambda i: i**i, I - 1)
+
+
+def test_numpy_random_generators_of_the_user_still_work() -> None:
+    run(lambda x: x + np.random.default_rng(0).normal(size=3), X)
