@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ class Case:
     after: Function | None
     types: Sequence[str]
     inputs: str = "special"
-    at: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.rule}{'' if self.after else '-not'}-{'-'.join(self.types).replace(' ', '')}"
@@ -116,18 +115,25 @@ def check_same(before: Graph, after: Graph, what: str, kind: str = "special") ->
             )
 
 
-def check_case(case: Case, rule: Rule) -> None:
-    """The rule alone makes `after` of `before`, with the same values; or does not fire."""
+def check_form(case: Case, table: Table, rule: str) -> tuple[Graph, Graph] | None:
+    """The table makes `after` of `before` and the rule takes part; or it does not. Gives both graphs."""
     before = build(case.before, *case.types)
     verify(before)
     text, work = str(before), Work()
-    after = rewrite(before, Table([rule]), work=work)
-    assert str(before) == text, f"{rule.name} changed its argument"
+    after = rewrite(before, table, work=work)
+    assert work.settled
+    assert str(before) == text, f"{rule} changed its argument"
     if case.after is None:
-        assert not work.fired, f"{rule.name} fired: {expression(before)} became {expression(after)}"
-        return
-    verify(after, after=rule.name)
-    assert work.fired, f"{rule.name} did not fire on {expression(before)}"
-    wanted = build(case.after, *case.types)
-    assert expression(after) == expression(wanted)
-    check_same(before, after, rule.name, case.inputs)
+        assert rule not in work.fired, f"{rule} fired: {expression(before)} became {expression(after)}"
+        return None
+    verify(after, after=rule)
+    assert rule in work.fired, f"{rule} did not fire on {expression(before)}"
+    assert expression(after) == expression(build(case.after, *case.types))
+    return before, after
+
+
+def check_case(case: Case, rule: Rule) -> None:
+    """The rule alone makes `after` of `before`, with the same values; or does not fire."""
+    graphs = check_form(case, Table([rule]), rule.name)
+    if graphs is not None:
+        check_same(*graphs, rule.name, case.inputs)

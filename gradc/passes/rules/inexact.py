@@ -45,11 +45,6 @@ def add_subtracted(x: Pattern, y: Pattern) -> Equation:
 
 
 @rule
-def log_exp(x: Pattern) -> Equation:
-    return log(exp(x)), x
-
-
-@rule
 def exp_log(x: Pattern) -> Equation:
     return exp(log(x)), x
 

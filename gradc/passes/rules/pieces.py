@@ -182,10 +182,8 @@ def concat_of_one(node: Node) -> Value | None:
 def concat_of_empty(node: Node) -> Value | None:
     """concat(x, empty) => x"""
     axis = node.attrs["axis"]
-    parts = [x for x in node.inputs if x.shape[axis]]
-    if len(parts) == len(node.inputs):
-        return None
-    return emit("concat", *(parts or node.inputs[:1]), axis=axis)
+    parts = [x for x in node.inputs if x.shape[axis]] or node.inputs[:1]
+    return None if len(parts) == len(node.inputs) else emit("concat", *parts, axis=axis)
 
 
 @rewrites("concat")

@@ -1,0 +1,310 @@
+"""Stabilize: formulas that overflow or cancel become the forms that numerical analysts write.
+
+They change rounding for the better, so every one that fires is told in the graph's notes. They hold for all
+inputs for which the user's formula is defined; a docstring says where the new one is defined beyond that.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+from gradc.ir import Graph, Node, Value, constant, emit
+from gradc.passes.pattern import Pattern, applying, splat
+from gradc.passes.rewrite import Report, Table, Work, rewrite, rewrites, rule, rules_of
+from gradc.passes.rules.layout import made_by
+from gradc.passes.rules.pieces import gather_below
+from gradc.passes.simplify import EXACT
+
+Equation = tuple[Pattern, Pattern]
+
+cosh, exp, expit, expm1, log, log1p, logaddexp = applying(
+    "cosh", "exp", "expit", "expm1", "log", "log1p", "logaddexp"
+)
+
+
+@rule
+def log_exp(x: Pattern) -> Equation:
+    """Defined for all x."""
+    return log(exp(x)), x
+
+
+@rule
+def log_of_exp_over(x: Pattern, y: Pattern) -> Equation:
+    """Defined for all x and y > 0: the logarithm of a softmax."""
+    return log(exp(x) / y), x - log(y)
+
+
+@rule
+def log_of_exp_times(x: Pattern, y: Pattern) -> Equation:
+    """Defined for all x and y > 0: the logarithm of a density."""
+    return log(exp(x) * y), x + log(y)
+
+
+@rule
+def log_cosh(x: Pattern) -> Equation:
+    """Defined for all x; cosh overflows."""
+    return log(cosh(x)), logaddexp(x, -x) - math.log(2)
+
+
+@rule
+def log_expit(x: Pattern) -> Equation:
+    """Defined for all x: expit(-800) is 0, its logarithm is -800."""
+    return log(expit(x)), -logaddexp(-x, 0)
+
+
+@rule
+def log1p_minus_expit(x: Pattern) -> Equation:
+    """Defined for all x: 1 - expit(800) is 0, its logarithm is -800."""
+    return log1p(-expit(x)), -logaddexp(x, 0)
+
+
+@rule
+def logistic(x: Pattern) -> Equation:
+    """Defined for all x; the gradient of the quotient is inf / inf where exp overflows."""
+    return 1 / (1 + exp(x)), expit(-x)
+
+
+@rule
+def logistic_of_quotient(x: Pattern) -> Equation:
+    """Defined for all x, also where the quotient is inf / inf."""
+    return exp(x) / (1 + exp(x)), expit(x)
+
+
+@rule
+def one_minus_expit(x: Pattern) -> Equation:
+    """Defined for all x: 1 - expit(40) is 0, expit(-40) is 4e-18."""
+    return 1 - expit(x), expit(-x)
+
+
+@rule
+def exp_minus_one(x: Pattern) -> Equation:
+    """Defined for all x; the difference cancels near 0."""
+    return exp(x) - 1, expm1(x)
+
+
+@rule
+def exp_plus_minus_one(x: Pattern) -> Equation:
+    """As `exp_minus_one`."""
+    return exp(x) + -1, expm1(x)
+
+
+@rule
+def one_minus_exp(x: Pattern) -> Equation:
+    """Defined for all x; the difference cancels near 0."""
+    return 1 - exp(x), -expm1(x)
+
+
+DEPTH = 8
+"""How far a rule looks into sums and layouts."""
+
+
+def is_exponential(value: Value, depth: int = DEPTH) -> bool:
+    """Is it made of exponentials: exp(x), sums of such over axes, positive constants, sums of all these?"""
+    node = value.node
+    if node is None or not depth:
+        return False
+    if node.op.name == "exp":
+        return True
+    if node.op.name == "constant":
+        number = splat(value)
+        return number is not None and 0 < number < math.inf
+    if node.op.name in ("add", "reduce_sum"):
+        return all(is_exponential(x, depth - 1) for x in node.inputs)
+    return False
+
+
+def _sum_of_exponentials(value: Value) -> bool:
+    return made_by(value, "add", "reduce_sum") is not None and is_exponential(value)
+
+
+@rewrites("log")
+def log_add_exp(node: Node) -> Value | None:
+    """log(exp(x) + exp(y)) => logaddexp(x, y), and so for sums of exponentials and positive constants"""
+    inner = made_by(node.inputs[0], "add")
+    if inner is None or not is_exponential(inner.result):
+        return None
+    u, v = inner.inputs
+    return emit("logaddexp", emit("log", u), emit("log", v))
+
+
+@rewrites("log1p")
+def softplus(node: Node) -> Value | None:
+    """log1p(exp(x)) => logaddexp(x, 0), and so for sums of exponentials"""
+    (u,) = node.inputs
+    if splat(u) is not None or not is_exponential(u):
+        return None
+    return emit("logaddexp", emit("log", u), constant(0, u.type))
+
+
+@rewrites("log")
+def log_of_multiple(node: Node) -> Value | None:
+    """log(sum(exp(x)) * c) => log(sum(exp(x))) + log(c), for c > 0; so for / c"""
+    inner = made_by(node.inputs[0], "mul", "div")
+    if inner is None:
+        return None
+    (s, c), number = inner.inputs, splat(inner.inputs[1])
+    if number is None or not 0 < number < math.inf or not _sum_of_exponentials(s):
+        return None
+    return emit("add" if inner.op.name == "mul" else "sub", emit("log", s), emit("log", c))
+
+
+MOVED = ("reshape", "transpose", "slice", "gather")
+
+
+def _moved(layout: Node, x: Value) -> Value:
+    """What the layout would make of another value."""
+    inner = made_by(x, "broadcast")
+    if layout.op.name == "gather" and inner is not None:
+        # Indices into new axes go; the gather from the numerator still sees them, and what checks them.
+        return gather_below(layout, inner)
+    return emit(layout.op, x, *layout.inputs[1:], **layout.attrs)
+
+
+@rewrites("log")
+def log_of_moved_quotient(node: Node) -> Value | None:
+    """log(gather(exp(x) / y, i)) => gather(x, i) - log(gather(y, i))
+
+    So for slices, reshapes and transposes, and for products.
+    """
+    layout = made_by(node.inputs[0], *MOVED)
+    if layout is None:
+        return None
+    inner = made_by(layout.inputs[0], "div", "mul")
+    if inner is None:
+        return None
+    u, y = inner.inputs
+    if made_by(u, "exp") is None:
+        if inner.op.name == "div" or made_by(y, "exp") is None:
+            return None
+        u, y = y, u
+    assert u.node is not None
+    (x,) = u.node.inputs
+    return emit("sub" if inner.op.name == "div" else "add", _moved(layout, x), emit("log", _moved(layout, y)))
+
+
+@rewrites("log")
+def log_of_moved_sum(node: Node) -> Value | None:
+    """log(reshape(sum(exp(x)))) => reshape(log(sum(exp(x)))); so for other layouts, and for expit"""
+    layout = made_by(node.inputs[0], *MOVED)
+    if layout is None:
+        return None
+    core = layout.inputs[0]
+    for _ in range(DEPTH):
+        deeper = made_by(core, *MOVED)
+        if deeper is None:
+            break
+        core = deeper.inputs[0]
+    if made_by(core, "expit") is None and not _sum_of_exponentials(core):
+        return None
+    return _moved(layout, emit("log", layout.inputs[0]))
+
+
+@rewrites("log")
+def log_sum_exp(node: Node) -> Value | None:
+    """log(sum(exp(x))) => m + log(sum(exp(x - m))), m = max(x) where that is finite, else 0"""
+    inner = made_by(node.inputs[0], "reduce_sum")
+    exponential = None if inner is None else made_by(inner.inputs[0], "exp")
+    if inner is None or exponential is None:
+        return None
+    (x,), axes = exponential.inputs, inner.attrs["axes"]
+    if not x.type.size or is_shifted(x, axes):
+        return None
+    m = _finite_maximum(x, axes)
+    total = emit("reduce_sum", emit("exp", x - _spread(m, x, axes)), axes=axes)
+    return emit("log", total) + m
+
+
+@rewrites("div")
+def softmax(node: Node) -> Value | None:
+    """exp(x) / sum(exp(x)) => exp(x - m) / sum(exp(x - m)), m = max(x) where that is finite, else 0"""
+    numerator, spread = made_by(node.inputs[0], "exp"), made_by(node.inputs[1], "broadcast")
+    inner = None if spread is None else made_by(spread.inputs[0], "reduce_sum")
+    exponential = None if inner is None else made_by(inner.inputs[0], "exp")
+    if numerator is None or spread is None or inner is None or exponential is None:
+        return None
+    (x,), axes = numerator.inputs, inner.attrs["axes"]
+    if exponential.inputs[0] is not x or spread.attrs["axes"] != _others(x, axes):
+        return None
+    if not x.type.size or is_shifted(x, axes):
+        return None
+    e = emit("exp", x - _spread(_finite_maximum(x, axes), x, axes))
+    return e / _spread(emit("reduce_sum", e, axes=axes), x, axes)
+
+
+@rule
+def log_one_plus(x: Pattern) -> Equation:
+    """Defined for x > -1; 1 + x forgets a small x."""
+    return log(1 + x), log1p(x)
+
+
+@rule
+def log_one_minus(x: Pattern) -> Equation:
+    """Defined for x < 1; 1 - x forgets a small x."""
+    return log(1 - x), log1p(-x)
+
+
+Axes = tuple[int, ...]
+
+
+def _others(x: Value, axes: Axes) -> Axes:
+    return tuple(i for i in range(x.type.ndim) if i not in axes)
+
+
+def _spread(reduced: Value, x: Value, axes: Axes) -> Value:
+    return emit("broadcast", reduced, shape=x.shape, axes=_others(x, axes))
+
+
+def _finite_maximum(x: Value, axes: Axes) -> Value:
+    """What to subtract before exp. It has no gradient, since the result does not depend on it."""
+    m = emit("stop_gradient", emit("reduce_max", x, axes=axes))
+    finite = emit("lt", emit("abs", m), constant(math.inf, m.type))
+    return emit("where", finite, m, constant(0, m.type))
+
+
+def is_shifted(x: Value, axes: Axes) -> bool:
+    """Has its maximum over these axes been subtracted already, by the user or by a rule here?"""
+    scaled = made_by(x, "mul", "div")
+    if scaled is not None and (splat(scaled.inputs[1]) or 0) > 0:
+        x = scaled.inputs[0]
+    difference = made_by(x, "sub")
+    if difference is None:
+        return False
+    a, m = difference.inputs
+    for _ in range(DEPTH):
+        inner = made_by(m, "broadcast", "reshape", "stop_gradient", "where")
+        if inner is None:
+            break
+        m = inner.inputs[1 if inner.op.name == "where" else 0]
+    largest = made_by(m, "reduce_max")
+    return largest is not None and largest.inputs[0] is a and set(largest.attrs["axes"]) <= set(axes)
+
+
+STABLE = rules_of(globals())
+
+
+@cache
+def _table() -> Table:
+    # The exact rules keep the graph in the normal forms that the patterns are written in.
+    return Table([*STABLE, *EXACT])
+
+
+def stabilize(graph: Graph, *, report: Report | None = None, work: Work | None = None) -> Graph:
+    """Replace unstable formulas by stable ones, and simplify exactly on the way.
+
+    Comes before `grad`, so that gradients are those of the stable formulas. Needs no other pass; formulas
+    that use a value twice (softmax) are found if it is one value, as after `cse`. Every rule of the table
+    that fires is told once for each line of the user's in `graph.notes`, and by `report(rule's name, node)`.
+    """
+    names = {entry.name for entry in STABLE}
+    notes: dict[str, None] = {}
+
+    def note(name: str, node: Node) -> None:
+        if name in names:
+            notes[f"stabilize: {name}" + (f" ({node.source})" if node.source else "")] = None
+        if report is not None:
+            report(name, node)
+
+    graph = rewrite(graph, _table(), note, work)
+    new = tuple(remark for remark in notes if remark not in graph.notes)
+    return graph.replace(notes=(*graph.notes, *new)) if new else graph

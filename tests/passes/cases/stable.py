@@ -1,0 +1,161 @@
+"""Cases of the stabilizing rules; the exact rules apply as well."""
+
+from tests.passes.equivalence import fires, stays
+from tests.passes.vocabulary import (
+    M,
+    S,
+    V,
+    broadcast,
+    const,
+    exp,
+    expit,
+    expm1,
+    gather,
+    iota,
+    log,
+    log1p,
+    logaddexp,
+    lt,
+    most,
+    neg,
+    op,
+    reshape,
+    stop_gradient,
+    total,
+    transpose,
+    where,
+)
+
+abs_, cosh = map(op, ("abs", "cosh"))
+N2 = "i64[2]"
+
+
+def finite_maximum(x, *axes):
+    m = stop_gradient(most(x, *axes))
+    type = str(m.type)
+    return where(lt(abs_(m), const(float("inf"), type)), m, const(0.0, type))
+
+
+def rows(r):
+    """One number for each row, along the rows of a matrix M."""
+    return broadcast(r, (2, 3), (0,))
+
+
+def shifted(x):
+    return x - rows(finite_maximum(x, 1))
+
+
+def log_sum_exp(x):
+    m = finite_maximum(x, 1)
+    return log(total(exp(x - rows(m)), 1)) + m
+
+
+def user_shifted(x):
+    return x - rows(most(x, 1))
+
+
+def softmax(x):
+    e = exp(x)
+    return e / rows(total(e, 1))
+
+
+def stable_softmax(x):
+    e = exp(shifted(x))
+    return e / rows(total(e, 1))
+
+
+def log_softmax(x):
+    return shifted(x) - rows(log(total(exp(shifted(x)), 1)))
+
+
+def picked(p, y):
+    return gather(p, iota(N2), y, axes=(0, 1))
+
+
+def picked_log_softmax(x, y):
+    return picked(shifted(x), y) - log(total(exp(shifted(x)), 1))
+
+
+CASES = [
+    fires("log_exp", lambda x: log(exp(x)), lambda x: x, V),
+    fires("log_of_exp_over", lambda x, y: log(exp(x) / y), lambda x, y: x - log(y), V, V),
+    fires("log_of_exp_over", lambda x: log(softmax(x)), log_softmax, M),
+    fires("log_of_exp_times", lambda x, y: log(y * exp(x)), lambda x, y: x + log(y), V, V),
+    fires("log_cosh", lambda x: log(cosh(x)), lambda x: logaddexp(x, -x) - 0.6931471805599453, V),
+    fires("log_expit", lambda x: log(expit(x)), lambda x: neg(logaddexp(-x, const(0.0, V))), V),
+    fires("log1p_minus_expit", lambda x: log1p(-expit(x)), lambda x: neg(logaddexp(x, const(0.0, V))), V),
+    fires("logistic", lambda x: 1 / (1 + exp(-x)), expit, V),
+    fires("logistic", lambda x: 1 / (exp(x * -2) + 1), lambda x: expit(x * 2), V),
+    fires("logistic", lambda x: log(1 / (1 + exp(-x))), lambda x: -logaddexp(-x, const(0.0, V)), V),
+    fires("logistic_of_quotient", lambda x: exp(x) / (exp(x) + 1), expit, V),
+    fires("one_minus_expit", lambda x: 1 - expit(x), lambda x: expit(-x), V),
+    fires("one_minus_expit", lambda x: log(1 - expit(x)), lambda x: -logaddexp(x, const(0.0, V)), V),
+    fires("exp_minus_one", lambda x: exp(x) - 1, expm1, V),
+    fires("exp_plus_minus_one", lambda x: exp(x) + -1, expm1, V),
+    fires("one_minus_exp", lambda x: 1 - exp(x), lambda x: -expm1(x), V),
+    fires("log_one_plus", lambda x: log(x + 1), log1p, V),
+    fires("log_one_minus", lambda x: log(1 - x), lambda x: log1p(-x), V),
+    fires("softplus", lambda x: log1p(exp(x)), lambda x: logaddexp(x, const(0.0, V)), V),
+    fires("log_add_exp", lambda x: log(1 + exp(x)), lambda x: logaddexp(x, const(0.0, V)), V),
+    stays("softplus", log1p, V),
+    stays("softplus", lambda x: log1p(-exp(x)), V),
+    fires("log_add_exp", lambda x, y: log(exp(x) + exp(y)), logaddexp, V, V),
+    fires("log_add_exp", lambda x: log(exp(x) + 2), lambda x: logaddexp(x, const(0.6931471805599453, V)), V),
+    stays("log_add_exp", lambda x: log(exp(x) + -2), V),
+    stays("log_add_exp", lambda x, y: log(exp(x) + y), V, V),
+    fires(
+        "log_of_multiple",
+        lambda x: log(total(exp(x), 1) / 3),
+        lambda x: log_sum_exp(x) - 1.0986122886681098,
+        M,
+    ),
+    fires(
+        "log_of_multiple",
+        lambda x: log(total(exp(x), 1) * 3),
+        lambda x: log_sum_exp(x) + 1.0986122886681098,
+        M,
+    ),
+    stays("log_of_multiple", lambda x: log(total(exp(x), 1) * -3), M),
+    stays("log_of_multiple", lambda x: log(total(x, 1) * 3), M),
+    fires(
+        "log_of_moved_quotient",
+        lambda x, y: log(picked(softmax(x), y)),
+        picked_log_softmax,
+        M,
+        N2,
+        inputs="columns",
+    ),
+    fires(
+        "log_of_moved_quotient",
+        lambda x: log(transpose(softmax(x), 1, 0)),
+        lambda x: transpose(shifted(x), 1, 0) - broadcast(log(total(exp(shifted(x)), 1)), (3, 2), (1,)),
+        M,
+    ),
+    stays("log_of_moved_quotient", lambda x, y: log(transpose(x / y, 1, 0)), M, M),
+    stays("log_of_moved_quotient", lambda x: log(transpose(exp(x) + x, 1, 0)), M),
+    fires(
+        "log_of_moved_sum",
+        lambda x: log(reshape(total(exp(x), 1), 2, 1)),
+        lambda x: reshape(log_sum_exp(x), 2, 1),
+        M,
+    ),
+    fires(
+        "log_of_moved_sum",
+        lambda x: log(transpose(expit(x), 1, 0)),
+        lambda x: transpose(-logaddexp(-x, const(0.0, M)), 1, 0),
+        M,
+    ),
+    stays("log_of_moved_sum", lambda x: log(reshape(x, 3, 2)), M),
+    fires("log_sum_exp", lambda x: log(total(exp(x), 1)), log_sum_exp, M),
+    stays("log_sum_exp", lambda x: log(total(exp(user_shifted(x)), 1)), M),
+    stays("log_sum_exp", lambda x: log(total(exp(user_shifted(x) / 3), 1)), M),
+    stays("log_sum_exp", lambda x: log(total(exp(x), 0)), "f64[0]"),
+    stays("log_sum_exp", lambda x: log(total(x, 1)), M),
+    fires("softmax", softmax, stable_softmax, M),
+    stays("softmax", lambda x: softmax(user_shifted(x)), M),
+    stays("softmax", lambda x, y: exp(x) / rows(total(exp(y), 1)), M, M),
+    stays("softmax", lambda x: exp(x) / broadcast(total(exp(x), 1), (3, 3), (1,)), "f64[3, 3]"),
+    stays("softmax", lambda x: x / rows(total(x, 1)), M),
+    stays("logistic", lambda x: 2 / (1 + exp(x)), V),
+    stays("log_exp", lambda x: exp(log(x)), S),
+]
