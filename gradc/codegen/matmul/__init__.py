@@ -1,9 +1,9 @@
 """Matrix products as LLVM text: static shapes, register tiles, packed panels.
 
 `define` is the interface. A product is simplified and planned (`plan`), and written as loops (`drivers`)
-around copies of operands (`packing`) and micro-kernels (`kernels`), which compute register tiles with explicit
-vectors (`vectors`). The text is good as it is: LLVM's passes take longer than its code generation and gain
-nothing.
+around copies of operands (`packing`) and micro-kernels (`kernels`), which compute register tiles with
+explicit vectors (`vectors`). The text is good as it is: LLVM's passes take longer than its code generation
+and gain nothing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def define(
     over k = 0 are 0. The order of summation depends on the arguments only. `vector_bytes` is 16, 32 or 64,
     the width of the target's vector registers.
 
-    Besides the entry the text defines internal functions whose names start with `symbol.`; all carry the
-    attribute group #1, which the module must define. The only symbols used are memcpy and memset.
+    The text is one function of attribute group #1, which the module must define. The only symbols used are
+    memcpy and memset.
 
     Raises ValueError for an unknown dtype or vector width.
     """

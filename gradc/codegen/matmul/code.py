@@ -28,14 +28,14 @@ class Choice:
 
 
 class Code:
-    """The growing text of one LLVM function that returns nothing.
+    """The growing text of one LLVM function of pointers that returns nothing.
 
     Loops are in SSA form from the start (phi nodes, no alloca), so the text needs no optimizer to be good.
     """
 
-    def __init__(self, symbol: str, parameters: Sequence[str], *, internal: bool = True) -> None:
-        linkage = "internal " if internal else ""
-        self._lines = [f'define {linkage}void @"{symbol}"({", ".join(parameters)}) #1 {{', "entry:"]
+    def __init__(self, symbol: str, parameters: Sequence[str]) -> None:
+        pointers = ", ".join(f"ptr noalias {p}" for p in parameters)
+        self._lines = [f'define void @"{symbol}"({pointers}) #1 {{', "entry:"]
         self._block = "entry"
         self._count = 0
 
@@ -138,10 +138,14 @@ class Code:
         self.label(done)
 
     @contextmanager
-    def when(self, condition: str) -> Iterator[None]:
-        """Run the body if the i1 value `condition` is true."""
+    def at_least_one(self, count: Index) -> Iterator[None]:
+        """Skip the body if `count` is 0."""
+        if isinstance(count, int):
+            yield
+            return
         number = self.name()
-        self.do(f"br i1 {condition}, label %then{number}, label %end{number}")
+        some = self.let(f"icmp ne i64 {count}, 0")
+        self.do(f"br i1 {some}, label %then{number}, label %end{number}")
         self.label(f"then{number}")
         yield
         self.do(f"br label %end{number}")
@@ -162,7 +166,3 @@ class Code:
             self.let(f"phi {kind} [ {old}, %{before} ], [ {new}, %{after} ]")
             for old, new in zip(otherwise, choice.next, strict=True)
         ]
-
-    def call(self, symbol: str, *arguments: tuple[str, Index]) -> None:
-        """Call a function that returns nothing with (LLVM type, value) arguments."""
-        self.do(f'call void @"{symbol}"({", ".join(f"{kind} {value}" for kind, value in arguments)})')

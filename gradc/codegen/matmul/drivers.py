@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gradc.codegen.matmul.code import Code, Index
-from gradc.codegen.matmul.kernels import Walk, broadcast_kernel, dot_kernel
-from gradc.codegen.matmul.packing import copy_block, pack_rows, transpose_columns
+from gradc.codegen.matmul.kernels import BroadcastKernel, DotKernel, Walk
+from gradc.codegen.matmul.packing import copy_block, copy_rows, transpose
 from gradc.codegen.matmul.plan import BroadcastPlan, DotPlan, Shape, Split
 from gradc.codegen.matmul.vectors import Vectors
 
@@ -17,7 +17,7 @@ CACHE_LINE = 64
 def entry(symbol: str, *, swapped: bool = False) -> Code:
     """The function that callers see; `swapped`: they pass B first."""
     operands = ["%b", "%a"] if swapped else ["%a", "%b"]
-    return Code(symbol, [f"ptr noalias {p}" for p in (*operands, "%c", "%scratch")], internal=False)
+    return Code(symbol, [*operands, "%c", "%scratch"])
 
 
 @contextmanager
@@ -58,21 +58,22 @@ def _aligned(size: int) -> int:
 def broadcast_product(symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan) -> tuple[str, int]:
     """Text and scratch bytes of a product whose vectors lie along n."""
     product = _BroadcastProduct(symbol, v, s, plan)
-    return "\n".join([product.entry(), *product.functions()]), product.scratch
+    product.write()
+    return product.code.text(), product.scratch
 
 
 class _BroadcastProduct:
-    """Strides, scratch layout and the functions of one product whose vectors lie along n."""
+    """Strides, scratch layout and loops of one product whose vectors lie along n."""
 
     def __init__(self, symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan) -> None:
-        self.symbol, self.v, self.s, self.plan = symbol, v, s, plan
+        self.code, self.v, self.s, self.plan = entry(symbol, swapped=s.swapped), v, s, plan
         size = v.element.size
         self.a = Walk(row=size, step=s.m * size) if s.transpose_a else Walk(row=s.k * size, step=size)
         self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=s.n * size)
         self.c_row = s.n * size
         full, edge = divmod(s.n, plan.columns)
         self.panels = [
-            (columns, count) for columns, count in ((plan.columns, full), (edge, 1)) if columns and count
+            (columns, count) for columns, count in ((plan.columns, full), (edge, 1)) if columns * count
         ]
         self.near_a = self.a
         self.scratch = 0
@@ -100,63 +101,21 @@ class _BroadcastProduct:
         """Bytes in a row of a packed panel."""
         return -(-columns // self.v.lanes) * self.v.bytes
 
-    def kernel(self, rows: int, columns: int) -> str:
-        """The name of a micro-kernel."""
-        return f"{self.symbol}.tile{rows}x{columns}"
-
-    def functions(self) -> Iterator[str]:
-        """The text of every function but the entry."""
-        v, s, plan = self.v, self.s, self.plan
-        if plan.pack_a and s.transpose_a:
-            yield copy_block(f"{self.symbol}.block", self.a.step, self.near_a.step)
-        elif plan.pack_a:
-            yield copy_block(f"{self.symbol}.block", self.a.row, self.near_a.row)
-        for columns, _ in self.panels:
-            name = f"{self.symbol}.panel{columns}"
-            b_step = self.padded(columns) if plan.pack_b else self.b.step
-            if plan.pack_b and s.transpose_b:
-                yield transpose_columns(name, v, columns, self.b.row, self.padded(columns), s.k)
-            elif plan.pack_b:
-                yield pack_rows(name, v, columns, self.b.step)
-            for rows, _ in plan.rows.sizes():
-                advance = (rows * self.near_a.row, 0, rows * self.c_row)
-                if plan.across:
-                    advance = (
-                        0,
-                        self.panel_bytes if plan.pack_b else columns * self.b.row,
-                        self.padded(columns),
-                    )
-                yield broadcast_kernel(
-                    self.kernel(rows, columns),
-                    v,
-                    plan.tile(v, rows, columns),
-                    self.near_a,
-                    b_step,
-                    plan.pack_b,
-                    self.c_row,
-                    advance,
-                    s.k if plan.depths.count == 1 else None,
-                )
-        if s.transpose_c:
-            yield transpose_columns(f"{self.symbol}.result", v, s.m, self.c_row, s.m * v.element.size, s.n)
-
-    def entry(self) -> str:
-        """The text of the entry."""
-        s = self.s
-        code = entry(self.symbol, swapped=s.swapped)
+    def write(self) -> None:
+        """All of the function."""
+        code, s = self.code, self.s
         with _batch(code, self.v, s) as (pa, pb, pc):
             target = code.offset("%scratch", self.result) if s.transpose_c else pc
             if self.plan.across:
-                self.across(code, pa, pb, target)
+                self.across(pa, pb, target)
             else:
-                self.down(code, pa, pb, target)
+                self.down(pa, pb, target)
             if s.transpose_c:
-                code.call(f"{self.symbol}.result", ("ptr", target), ("ptr", pc), ("i64", s.n))
-        return code.text()
+                transpose(code, self.v, target, pc, s.m, s.n, (self.c_row, s.m * self.v.element.size))
 
-    def across(self, code: Code, pa: str, pb: str, pc: str) -> None:
+    def across(self, pa: str, pb: str, pc: str) -> None:
         """Rows of tiles one after the other, each over all panels."""
-        size = self.v.element.size
+        code, size = self.code, self.v.element.size
         panels: list[tuple[int, int, str, int]] = []
         column, packed = 0, 0
         for columns, count in self.panels:
@@ -165,8 +124,9 @@ class _BroadcastProduct:
                 target = code.offset("%scratch", packed * self.panel_bytes)
                 with code.loop(count) as each:
                     source = code.offset(first, code.mul(each.index, columns * self.b.row))
-                    panel = code.offset(target, code.mul(each.index, self.panel_bytes))
-                    self.pack(code, columns, source, panel, self.s.k)
+                    self.pack(
+                        columns, source, code.offset(target, code.mul(each.index, self.panel_bytes)), self.s.k
+                    )
                 first = target
             panels.append((columns, count, first, column * size))
             column, packed = column + columns * count, packed + count
@@ -176,16 +136,16 @@ class _BroadcastProduct:
                 at = code.add(row, code.mul(below.index, rows))
                 ra, rc = code.offset(pa, code.mul(at, self.a.row)), code.offset(pc, code.mul(at, self.c_row))
                 for columns, tiles, panel, start in panels:
-                    self.tiles(
-                        code, rows, columns, ra, panel, code.offset(rc, start), tiles, self.s.k, "false"
-                    )
+                    advance = self.panel_bytes if self.plan.pack_b else columns * self.b.row
+                    kernel = self.kernel(rows, columns, (0, advance, columns * size))
+                    kernel.write(code, self.v, (ra, panel, code.offset(rc, start)), tiles, self.s.k, None)
             row += rows * count
 
-    def down(self, code: Code, pa: str, pb: str, pc: str) -> None:
+    def down(self, pa: str, pb: str, pc: str) -> None:
         """Panels one after the other, each over all tiles of a block of rows, for every block of k."""
-        rows, size = self.plan.rows, self.v.element.size
+        code, rows = self.code, self.plan.rows
         with _parts(code, self.plan.depths) as (part, start, steps):
-            more = code.let(f"icmp ne i64 {part}, 0") if self.plan.depths.count > 1 else "false"
+            more = code.let(f"icmp ne i64 {part}, 0") if self.plan.depths.count > 1 else None
             ka = code.offset(pa, code.mul(start, self.a.step))
             kb = code.offset(pb, code.mul(start, self.b.step))
             with code.loop(-(-rows.count // self.plan.block_tiles)) as block:
@@ -198,84 +158,87 @@ class _BroadcastProduct:
                     code.offset(pc, code.mul(row, self.c_row)),
                 )
                 if self.plan.pack_a:
-                    height = code.add(code.mul(here, rows.base), tall)
-                    ra = self.pack_block(code, ra, height, steps)
+                    ra = self.pack_block(ra, code.add(code.mul(here, rows.base), tall), steps)
                 column = 0
                 for columns, count in self.panels:
                     with code.loop(count) as across:
                         at = code.add(column, code.mul(across.index, columns))
-                        cb, cc = (
-                            code.offset(kb, code.mul(at, self.b.row)),
-                            code.offset(rc, code.mul(at, size)),
-                        )
-                        if self.plan.pack_b:
-                            self.pack(code, columns, cb, "%scratch", steps)
-                            cb = "%scratch"
-                        da = ra
-                        for height, tiles in ((rows.base + 1, tall), (rows.base, code.sub(here, tall))):
-                            if tiles == 0:
-                                continue
-                            self.tiles(code, height, columns, da, cb, cc, tiles, steps, more)
-                            da = code.offset(da, code.mul(tiles, height * self.near_a.row))
-                            cc = code.offset(cc, code.mul(tiles, height * self.c_row))
+                        cb = code.offset(kb, code.mul(at, self.b.row))
+                        cc = code.offset(rc, code.mul(at, self.v.element.size))
+                        self.panel(ra, cb, cc, columns, (tall, code.sub(here, tall)), steps, more)
                     column += columns * count
 
-    def tiles(
+    def panel(
         self,
-        code: Code,
-        rows: int,
-        columns: int,
         pa: str,
         pb: str,
         pc: str,
-        tiles: Index,
+        columns: int,
+        tiles: tuple[Index, Index],
         steps: Index,
-        more: str,
+        more: str | None,
     ) -> None:
-        """Call a micro-kernel."""
-        operands = [("ptr", pa), ("ptr", pb), ("ptr", pc)]
-        code.call(self.kernel(rows, columns), *operands, ("i64", tiles), ("i64", steps), ("i1", more))
+        """The tiles of one panel: so many taller ones, so many others."""
+        code, base = self.code, self.plan.rows.base
+        if self.plan.pack_b:
+            self.pack(columns, pb, "%scratch", steps)
+            pb = "%scratch"
+        for rows, count in zip((base + 1, base), tiles, strict=True):
+            if count == 0:
+                continue
+            down_a, down_c = rows * self.near_a.row, rows * self.c_row
+            self.kernel(rows, columns, (down_a, 0, down_c)).write(
+                code, self.v, (pa, pb, pc), count, steps, more
+            )
+            pa, pc = code.offset(pa, code.mul(count, down_a)), code.offset(pc, code.mul(count, down_c))
 
-    def pack(self, code: Code, columns: int, pb: str, panel: str, steps: Index) -> None:
+    def kernel(self, rows: int, columns: int, advance: tuple[int, int, int]) -> BroadcastKernel:
+        """The micro-kernel of a tile."""
+        packed = self.plan.pack_b
+        split = self.plan.split(self.v, rows, columns)
+        b_step = self.padded(columns) if packed else self.b.step
+        return BroadcastKernel(rows, columns, split, self.near_a, b_step, packed, self.c_row, advance)
+
+    def pack(self, columns: int, pb: str, panel: str, steps: Index) -> None:
         """Copy a panel of B."""
-        code.call(f"{self.symbol}.panel{columns}", ("ptr", pb), ("ptr", panel), ("i64", steps))
+        if self.s.transpose_b:
+            transpose(self.code, self.v, pb, panel, columns, steps, (self.b.row, self.padded(columns)))
+        else:
+            copy_rows(self.code, self.v, pb, panel, columns, steps, self.b.step)
 
-    def pack_block(self, code: Code, pa: str, height: Index, steps: Index) -> str:
+    def pack_block(self, pa: str, height: Index, steps: Index) -> str:
         """Copy a block of A, and return where it is."""
+        code, size = self.code, self.v.element.size
         target = code.offset("%scratch", self.block)
-        lines, length = (steps, height) if self.s.transpose_a else (height, steps)
-        bytes_each = code.mul(length, self.v.element.size)
-        code.call(f"{self.symbol}.block", ("ptr", pa), ("ptr", target), ("i64", lines), ("i64", bytes_each))
+        if self.s.transpose_a:
+            copy_block(code, pa, target, steps, code.mul(height, size), (self.a.step, self.near_a.step))
+        else:
+            copy_block(code, pa, target, height, code.mul(steps, size), (self.a.row, self.near_a.row))
         return target
 
 
 def dot_product(symbol: str, v: Vectors, s: Shape, plan: DotPlan) -> tuple[str, int]:
     """Text and scratch bytes of a product whose vectors lie along k."""
     size = v.element.size
-    a_row = b_row = s.k * size
-    c_row = s.n * size
-    texts: list[str] = []
+    row_bytes, c_row = s.k * size, s.n * size
     code = entry(symbol, swapped=s.swapped)
     with _batch(code, v, s) as (pa, pb, pc):
         if plan.pack_b:
-            _transpose(code, s, size, pb)
+            _gather_columns(code, s, size, pb)
             pb = "%scratch"
-        for height, down, row in _pieces(s.m, plan.rows):
-            for width, across, column in _pieces(s.n, plan.columns):
-                kernel = f"{symbol}.dot{height}x{width}"
-                tile = plan.tile(v, height, width, s.k)
-                advance = (
-                    (height * a_row, 0, height * c_row) if plan.flat else (0, width * b_row, width * size)
-                )
-                texts.append(dot_kernel(kernel, v, tile, s.k, a_row, b_row, c_row, advance))
+        for rows, down, row in _pieces(s.m, plan.rows):
+            for columns, across, column in _pieces(s.n, plan.columns):
+                advance = (0, columns * row_bytes, columns * size)
+                if plan.flat:
+                    advance = (rows * row_bytes, 0, rows * c_row)
+                split = plan.split(v, rows, columns, s.k)
+                kernel = DotKernel(rows, columns, split, row_bytes, row_bytes, c_row, advance)
                 with code.loop(1 if plan.flat else down) as below:
-                    at = code.add(row, code.mul(below.index, height))
-                    ra, rb = code.offset(pa, code.mul(at, a_row)), code.offset(pb, column * b_row)
+                    at = code.add(row, code.mul(below.index, rows))
+                    ra, rb = code.offset(pa, code.mul(at, row_bytes)), code.offset(pb, column * row_bytes)
                     rc = code.offset(pc, code.add(code.mul(at, c_row), column * size))
-                    tiles = down if plan.flat else across
-                    code.call(kernel, ("ptr", ra), ("ptr", rb), ("ptr", rc), ("i64", tiles))
-    scratch = _aligned(s.n * s.k * size) if plan.pack_b else 0
-    return "\n".join([code.text(), *texts]), scratch
+                    kernel.write(code, v, (ra, rb, rc), down if plan.flat else across, s.k)
+    return code.text(), _aligned(s.n * s.k * size) if plan.pack_b else 0
 
 
 def _pieces(total: int, most: int) -> list[tuple[int, int, int]]:
@@ -284,7 +247,7 @@ def _pieces(total: int, most: int) -> list[tuple[int, int, int]]:
     return [piece for piece in ((most, count, 0), (rest, 1, most * count)) if piece[0] and piece[1]]
 
 
-def _transpose(code: Code, s: Shape, size: int, pb: str) -> None:
+def _gather_columns(code: Code, s: Shape, size: int, pb: str) -> None:
     """Copy B [k, n], of few columns, to scratch as [n, k]."""
     kind = f"i{size * 8}"
     with code.loop(s.k) as step:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gradc.codegen.matmul.code import Code
+from gradc.codegen.matmul.code import Code, Index
 from gradc.codegen.matmul.vectors import Vectors
+
+Operands = tuple[str, str, str]
+"""Pointers into A, B and C."""
 
 
 @dataclass(frozen=True)
@@ -19,165 +22,163 @@ class Walk:
 
 
 @dataclass(frozen=True)
-class BroadcastTile:
-    """A tile of `rows` rows by `columns` columns whose vectors lie along the columns.
+class BroadcastKernel:
+    """Tiles of `rows` rows by `columns` columns whose vectors lie along the columns.
 
-    Each step along k loads one row of B as vectors and multiplies it with one broadcast element of A per
+    Each step along k loads one row of B as vectors, and multiplies it with one broadcast element of A per
     row. `split` sets of sums take turns, so that a small tile is not bound by the latency of one
-    multiply-add.
+    multiply-add. From tile to tile, the operands move by `advance` bytes. `b_padded`: B may be read to the
+    end of its last vector.
     """
 
     rows: int
     columns: int
-    split: int = 1
+    split: int
+    a: Walk
+    b_step: int
+    b_padded: bool
+    c_row: int
+    advance: tuple[int, int, int]
 
+    def write(
+        self, code: Code, v: Vectors, operands: Operands, tiles: Index, steps: Index, more: str | None
+    ) -> None:
+        """Append the loop over `tiles` tiles, each a sum of `steps` products.
 
-def broadcast_kernel(
-    symbol: str,
-    v: Vectors,
-    tile: BroadcastTile,
-    a: Walk,
-    b_step: int,
-    b_padded: bool,
-    c_row: int,
-    advance: tuple[int, int, int],
-    depth: int | None,
-) -> str:
-    """A function (a, b, c, tiles, steps, more): `tiles` tiles, a, b and c moving by `advance` bytes.
+        With `more`, an i1 value, the sums are in one set, and are added to what C holds if it is true.
+        """
+        split = 1 if more else self.split
+        turns, rest = divmod(steps, split) if isinstance(steps, int) else (steps, 0)
+        with _tiles(code, tiles, operands, self.advance) as (pa, pb, pc):
+            if more:  # C has left the caches since the last block of k
+                for row, chunk, _ in self._cells(v):
+                    place = self._place(code, v, pc, row, chunk)
+                    code.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 1, i32 3, i32 1)")
+            sums = [["zeroinitializer"] * len(self._cells(v)) for _ in range(split)]
+            if turns != 0:
+                carried = [("ptr", pa), ("ptr", pb), *((v.type, x) for one in sums for x in one)]
+                with code.loop(turns, carried) as along:
+                    qa, qb, *values = along.values
+                    sums = self._steps(code, v, qa, qb, _sets(values, split), split)
+                    pa, pb = code.offset(qa, split * self.a.step), code.offset(qb, split * self.b_step)
+                    along.next = [pa, pb, *(x for one in sums for x in one)]
+            results = _total(code, v, self._steps(code, v, pa, pb, sums, rest))
+            if more:
+                with code.choose(more, v.type, results) as held:
+                    for (row, chunk, count), x in zip(self._cells(v), results, strict=True):
+                        before = v.load(code, self._place(code, v, pc, row, chunk), count)
+                        held.next.append(v.add(code, x, before))
+                results = held.values
+            for (row, chunk, count), x in zip(self._cells(v), results, strict=True):
+                v.store(code, x, self._place(code, v, pc, row, chunk), count)
 
-    With a `depth`, that many products are summed, and `steps` and `more` are ignored. Without, `steps` are, in
-    one set of sums, and added to what C holds if `more`. `b_padded`: B may be read to the end of its last
-    vector.
-    """
-    code = Code(
-        symbol, ["ptr noalias %a", "ptr noalias %b", "ptr noalias %c", "i64 %tiles", "i64 %steps", "i1 %more"]
-    )
-    chunks = [min(v.lanes, tile.columns - start) for start in range(0, tile.columns, v.lanes)]
-    cells = [(row, chunk) for row in range(tile.rows) for chunk in range(len(chunks))]
-    split = tile.split if depth is not None else 1
+    def _chunks(self, v: Vectors) -> list[int]:
+        """The elements in each vector of a row."""
+        return [min(v.lanes, self.columns - start) for start in range(0, self.columns, v.lanes)]
 
-    def step(pa: str, pb: str, sums: list[str]) -> list[str]:
-        row_b = [
-            v.load(code, code.offset(pb, i * v.bytes), None if b_padded else count)
-            for i, count in enumerate(chunks)
-        ]
-        result: list[str] = []
-        for row in range(tile.rows):
-            x = v.splat(code, code.offset(pa, row * a.row))
-            for i, y in enumerate(row_b):
-                result.append(v.multiply_add(code, x, y, sums[row * len(chunks) + i]))
-        return result
+    def _cells(self, v: Vectors) -> list[tuple[int, int, int]]:
+        """(row, number, elements) of each vector of a tile."""
+        return [(row, i, count) for row in range(self.rows) for i, count in enumerate(self._chunks(v))]
 
-    def turn(pa: str, pb: str, sums: list[list[str]], count: int) -> list[list[str]]:
+    def _place(self, code: Code, v: Vectors, pc: str, row: int, chunk: int) -> str:
+        return code.offset(pc, row * self.c_row + chunk * v.bytes)
+
+    def _steps(
+        self, code: Code, v: Vectors, pa: str, pb: str, sums: list[list[str]], count: int
+    ) -> list[list[str]]:
         """`count` steps, the i-th into the i-th set of sums."""
-        new = [step(code.offset(pa, i * a.step), code.offset(pb, i * b_step), sums[i]) for i in range(count)]
-        return new + sums[count:]
-
-    def place(pc: str, row: int, chunk: int) -> str:
-        return code.offset(pc, row * c_row + chunk * v.bytes)
-
-    with _some(code, "%tiles"), code.loop("%tiles", [("ptr", "%a"), ("ptr", "%b"), ("ptr", "%c")]) as tiles:
-        pa, pb, pc = tiles.values
-        if depth is None:  # C has left the caches since the last block of k
-            for row, chunk in cells:
-                code.do(f"call void @llvm.prefetch.p0(ptr {place(pc, row, chunk)}, i32 1, i32 3, i32 1)")
-        sums = [["zeroinitializer"] * len(cells) for _ in range(split)]
-        turns, rest = ("%steps", 0) if depth is None else divmod(depth, split)
-        pointers = [pa, pb]
-        if turns != 0:
-            carried = [("ptr", p) for p in pointers] + [(v.type, value) for one in sums for value in one]
-            with code.loop(turns, carried) as along:
-                qa, qb, *values = along.values
-                old = [values[i * len(cells) : (i + 1) * len(cells)] for i in range(split)]
-                new = turn(qa, qb, old, split)
-                pointers = [code.offset(qa, split * a.step), code.offset(qb, split * b_step)]
-                along.next = [*pointers, *(value for one in new for value in one)]
-            sums = new
-        sums = turn(pointers[0], pointers[1], sums, rest)
-        while len(sums) > 1:
-            sums = [
-                [v.add(code, x, y) for x, y in zip(*two, strict=True)]
-                for two in zip(sums[::2], sums[1::2], strict=True)
+        new: list[list[str]] = []
+        for i, old in enumerate(sums[:count]):
+            qa, qb = code.offset(pa, i * self.a.step), code.offset(pb, i * self.b_step)
+            ys = [
+                v.load(code, code.offset(qb, j * v.bytes), None if self.b_padded else elements)
+                for j, elements in enumerate(self._chunks(v))
             ]
-        results = sums[0]
-        if depth is None:
-            with code.choose("%more", v.type, results) as more:
-                held = [v.load(code, place(pc, row, chunk), chunks[chunk]) for row, chunk in cells]
-                more.next = [v.add(code, x, y) for x, y in zip(results, held, strict=True)]
-            results = more.values
-        for (row, chunk), value in zip(cells, results, strict=True):
-            v.store(code, value, place(pc, row, chunk), chunks[chunk])
-        tiles.next = [code.offset(p, by) for p, by in zip(tiles.values, advance, strict=True)]
-    return code.text()
-
-
-@contextmanager
-def _some(code: Code, count: str) -> Iterator[None]:
-    """Run the body unless `count` is 0."""
-    with code.when(code.let(f"icmp ne i64 {count}, 0")):
-        yield
+            one: list[str] = []
+            for row in range(self.rows):
+                x = v.splat(code, code.offset(qa, row * self.a.row))
+                one += [v.multiply_add(code, x, y, old[row * len(ys) + j]) for j, y in enumerate(ys)]
+            new.append(one)
+        return new + sums[count:]
 
 
 @dataclass(frozen=True)
-class DotTile:
-    """A tile of `rows` rows of A by `columns` rows of B whose vectors lie along k; `split` as above."""
+class DotKernel:
+    """Tiles of `rows` rows of A by `columns` rows of B whose vectors lie along k.
+
+    `split` and `advance` are as above. Both operands are contiguous along k. Tiles as wide as C are stored as
+    one run of elements.
+    """
 
     rows: int
     columns: int
-    split: int = 1
+    split: int
+    a_row: int
+    b_row: int
+    c_row: int
+    advance: tuple[int, int, int]
+
+    def write(self, code: Code, v: Vectors, operands: Operands, tiles: int, depth: int) -> None:
+        """Append the loop over `tiles` tiles of sums of `depth` products."""
+        size = v.element.size
+        turns, rest = divmod(depth, v.lanes * self.split)
+        with _tiles(code, tiles, operands, self.advance) as (pa, pb, pc):
+            sums = [["zeroinitializer"] * (self.rows * self.columns) for _ in range(self.split)]
+            if turns:
+                with code.loop(turns, [(v.type, x) for one in sums for x in one]) as along:
+                    at = code.mul(along.index, v.bytes * self.split)
+                    qa, qb = code.offset(pa, at), code.offset(pb, at)
+                    sums = [
+                        self._step(
+                            code, v, code.offset(qa, i * v.bytes), code.offset(qb, i * v.bytes), old, None
+                        )
+                        for i, old in enumerate(_sets(along.values, self.split))
+                    ]
+                    along.next = [x for one in sums for x in one]
+            for i, start in enumerate(range(0, rest, v.lanes)):
+                at = turns * self.split * v.bytes + start * size
+                count = min(v.lanes, rest - start)
+                sums[i] = self._step(code, v, code.offset(pa, at), code.offset(pb, at), sums[i], count)
+            results = _total(code, v, sums)
+            width = len(results) if self.c_row == self.columns * size else self.columns
+            for row, first in enumerate(range(0, len(results), width)):
+                run = results[first : first + width]
+                for i in range(0, len(run), v.lanes):
+                    v.store_sums(code, run[i : i + v.lanes], code.offset(pc, row * self.c_row + i * size))
+
+    def _step(
+        self, code: Code, v: Vectors, pa: str, pb: str, sums: list[str], count: int | None
+    ) -> list[str]:
+        """One vector, or `count` elements, of every row."""
+        xs = [v.load(code, code.offset(pa, row * self.a_row), count) for row in range(self.rows)]
+        ys = [v.load(code, code.offset(pb, column * self.b_row), count) for column in range(self.columns)]
+        return [
+            v.multiply_add(code, x, y, sums[i * len(ys) + j])
+            for i, x in enumerate(xs)
+            for j, y in enumerate(ys)
+        ]
 
 
-def dot_kernel(
-    symbol: str,
-    v: Vectors,
-    tile: DotTile,
-    depth: int,
-    a_row: int,
-    b_row: int,
-    c_row: int,
-    advance: tuple[int, int, int],
-) -> str:
-    """A function (a, b, c, tiles): `tiles` tiles, a, b and c moving by `advance` bytes.
-
-    Both operands are contiguous along k. Tiles as wide as C are stored as one run of elements.
-    """
-    code = Code(symbol, ["ptr noalias %a", "ptr noalias %b", "ptr noalias %c", "i64 %tiles"])
-    size = v.element.size
-    cells = [(row, column) for row in range(tile.rows) for column in range(tile.columns)]
-
-    def step(pa: str, pb: str, sums: list[str], count: int | None) -> list[str]:
-        xs = [v.load(code, code.offset(pa, row * a_row), count) for row in range(tile.rows)]
-        ys = [v.load(code, code.offset(pb, column * b_row), count) for column in range(tile.columns)]
-        return [v.multiply_add(code, xs[r], ys[c], old) for (r, c), old in zip(cells, sums, strict=True)]
-
-    with _some(code, "%tiles"), code.loop("%tiles", [("ptr", "%a"), ("ptr", "%b"), ("ptr", "%c")]) as tiles:
+@contextmanager
+def _tiles(
+    code: Code, count: Index, operands: Operands, advance: tuple[int, int, int]
+) -> Iterator[tuple[str, str, str]]:
+    """The operands' pointers, for every tile; none, if a count known only when the code runs is 0."""
+    with code.at_least_one(count), code.loop(count, [("ptr", p) for p in operands]) as tiles:
         pa, pb, pc = tiles.values
-        sums = [["zeroinitializer"] * len(cells) for _ in range(tile.split)]
-        turns, rest = divmod(depth, v.lanes * tile.split)
-        if turns:
-            carried = [(v.type, value) for one in sums for value in one]
-            with code.loop(turns, carried) as along:
-                old = [along.values[i * len(cells) : (i + 1) * len(cells)] for i in range(tile.split)]
-                at = code.mul(along.index, v.bytes * tile.split)
-                qa, qb = code.offset(pa, at), code.offset(pb, at)
-                sums = [
-                    step(code.offset(qa, i * v.bytes), code.offset(qb, i * v.bytes), one, None)
-                    for i, one in enumerate(old)
-                ]
-                along.next = [value for one in sums for value in one]
-        for i, start in enumerate(range(0, rest, v.lanes)):
-            at = turns * tile.split * v.bytes + start * size
-            sums[i] = step(code.offset(pa, at), code.offset(pb, at), sums[i], min(v.lanes, rest - start))
-        while len(sums) > 1:
-            sums = [
-                [v.add(code, x, y) for x, y in zip(*two, strict=True)]
-                for two in zip(sums[::2], sums[1::2], strict=True)
-            ]
-        runs = [(0, sums[0])]
-        if c_row != tile.columns * size:
-            runs = [(r * c_row, sums[0][r * tile.columns : (r + 1) * tile.columns]) for r in range(tile.rows)]
-        for at, run in runs:
-            for i in range(0, len(run), v.lanes):
-                v.store_sums(code, run[i : i + v.lanes], code.offset(pc, at + i * size))
+        yield pa, pb, pc
         tiles.next = [code.offset(p, by) for p, by in zip(tiles.values, advance, strict=True)]
-    return code.text()
+
+
+def _sets(values: Sequence[str], count: int) -> list[list[str]]:
+    """Values cut into `count` sets."""
+    size = len(values) // count
+    return [list(values[i * size : (i + 1) * size]) for i in range(count)]
+
+
+def _total(code: Code, v: Vectors, sets: list[list[str]]) -> list[str]:
+    """The sum of the sets, in pairs."""
+    while len(sets) > 1:
+        pairs = zip(sets[::2], sets[1::2], strict=True)
+        sets = [[v.add(code, x, y) for x, y in zip(a, b, strict=True)] for a, b in pairs]
+    return sets[0]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gradc.codegen.matmul.kernels import BroadcastTile, DotTile
 from gradc.codegen.matmul.vectors import MOST_LANES, Vectors
 
-# What is assumed of every core: two vector multiply-adds and two loads a cycle, and caches of usual sizes. The
-# sizes were tuned on one machine; elsewhere they cost a little time, never correctness.
+# What is assumed of every core: two vector multiply-adds and two loads a cycle, and caches of usual sizes.
+# The sizes were tuned on one machine; elsewhere they may cost a little time, never correctness.
 
 CHAINS = 8
 """Multiply-adds that must be in flight to hide the latency of one (4 cycles, 2 a cycle)."""
@@ -145,9 +144,9 @@ class BroadcastPlan:
     pack_b: bool
     across: bool
 
-    def tile(self, v: Vectors, rows: int, columns: int) -> BroadcastTile:
-        """The register tile for an edge or a full panel."""
-        return BroadcastTile(rows, columns, chains(rows * -(-columns // v.lanes), self.depths.total))
+    def split(self, v: Vectors, rows: int, columns: int) -> int:
+        """Sets of sums of a full tile, or one at an edge."""
+        return chains(rows * -(-columns // v.lanes), self.depths.total)
 
 
 @dataclass(frozen=True)
@@ -159,9 +158,9 @@ class DotPlan:
     flat: bool
     pack_b: bool
 
-    def tile(self, v: Vectors, rows: int, columns: int, k: int) -> DotTile:
-        """The register tile for an edge or a full tile."""
-        return DotTile(rows, columns, chains(rows * columns, k // v.lanes))
+    def split(self, v: Vectors, rows: int, columns: int, k: int) -> int:
+        """Sets of sums of a full tile, or one at an edge."""
+        return chains(rows * columns, k // v.lanes)
 
 
 def chains(cells: int, steps: int) -> int:
@@ -225,7 +224,7 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
             if plan.pack_b:
                 cycles += s.k * s.n / v.lanes * (4 if s.transpose_b else 2)
             lines = sum(
-                30 + rows * (3 + 4 * -(-width // v.lanes) * plan.tile(v, rows, width).split)
+                30 + rows * (3 + 4 * -(-width // v.lanes) * plan.split(v, rows, width))
                 for rows, _ in plan.rows.sizes()
                 for width in ((columns, edge) if full and edge else (edge or columns,))
             )
@@ -280,7 +279,7 @@ def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float
             flat = columns == s.n
             tiles = -(-s.m // rows) * -(-s.n // columns)
             plan = DotPlan(rows, columns, flat, pack_b)
-            lines = 30 + 5 * rows * columns * plan.tile(v, rows, columns, s.k).split
+            lines = 30 + 5 * rows * columns * plan.split(v, rows, columns, s.k)
             yield with_text(tiles * dot_cycles(v, rows, columns, s.k) + packing, lines), plan
 
 
