@@ -309,7 +309,7 @@ class Function:
         good, bad = self.fresh("ok"), self.fresh("failed")
         self.do(f"br i1 {name}, label %{good}, label %{bad}")
         self.label(bad)
-        self.do(f"store i64 {self.module.status(check.message)}, ptr %context, align 8")
+        self.do(f"store i64 {self.module.status(check)}, ptr %context, align 8")
         self.do(f"br label %{good}")
         self.label(good)
 

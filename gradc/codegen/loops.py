@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gradc.ir.errors import Source
 from gradc.ir.types import SHORT, Type
 
 
@@ -138,9 +139,10 @@ class Check:
     ok: Register
     message: str
     active: int | None = None
+    source: Source | None = None
 
     def __str__(self) -> str:
-        return f"check {self.ok}, {self.message!r}"
+        return f"check {self.ok}, {self.message!r}" + (f"  # {self.source}" if self.source else "")
 
 
 @dataclass(frozen=True, eq=False)

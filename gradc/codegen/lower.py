@@ -157,7 +157,8 @@ class Emitter:
         operands = [self.value(operand, index) for operand in node.inputs]
         if name == "require":
             depth = max(r.depth for r in operands)
-            self.add(depth, Check(operands[1], node.attrs["message"], self.active if operands[1].lanes > 1 else None))
+            active = self.active if operands[1].lanes > 1 else None
+            self.add(depth, Check(operands[1], node.attrs["message"], active, node.source))
             return operands[0]
         return self.let(name, x.dtype, operands, **node.attrs)
 

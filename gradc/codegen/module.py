@@ -11,22 +11,31 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from gradc.codegen import matmul
 from gradc.codegen.elementary import define
 from gradc.codegen.function import Function
-from gradc.codegen.loops import KernelCode
+from gradc.codegen.loops import Check, KernelCode
 from gradc.codegen.nests import lower_kernel
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
 from gradc.codegen.target import Target
+from gradc.ir.errors import Source
 from gradc.ir.graph import Graph, Node, Value
 from gradc.ir.types import SHORT
 
 ENTRY = "gradc_compute"
 ALIGNMENT = 64
+
+
+class Message(NamedTuple):
+    """What a status means, and the user's line that it comes from."""
+
+    text: str
+    source: Source | None
 
 
 @dataclass(eq=False)
@@ -36,7 +45,7 @@ class Module:
     target: Target
     functions: dict[str, str] = field(default_factory=dict)
     declarations: dict[str, str] = field(default_factory=dict)
-    messages: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
     products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
@@ -67,7 +76,8 @@ class Module:
         symbol = self.include(*fmod(c.dtype, c.lanes))
         return c.function.let(f"call {c.type} @{symbol}({c.type} {a}, {c.type} {b})")
 
-    def status(self, message: str) -> int:
+    def status(self, check: Check) -> int:
+        message = Message(check.message, check.source)
         if message not in self.messages:
             self.messages.append(message)
         return self.messages.index(message) + 1
@@ -126,7 +136,7 @@ class Compiled:
 
     text: str
     arena: int
-    messages: tuple[str, ...]
+    messages: tuple[Message, ...]
     kernels: dict[str, KernelCode]
     calls: tuple[str, ...]
     captured: tuple[np.ndarray, ...]

@@ -110,7 +110,8 @@ class Executable:
 
     def fail(self, status: int) -> None:
         """Raise what a status means."""
-        raise IndexOutOfBounds(self.messages[status - 1])
+        message = self.messages[status - 1]
+        raise IndexOutOfBounds(message.text, message.source)
 
     @cached_property
     def loops(self) -> str:
