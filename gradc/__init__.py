@@ -34,12 +34,14 @@ from gradc.trace.control import cond, stop_gradient
 
 if TYPE_CHECKING:
     from gradc.train import optim
+    from gradc.train.fit import FitResult, fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
     "Compiled",
+    "FitResult",
     "GradcError",
     "GradientError",
     "IndexOutOfBounds",
@@ -50,6 +52,7 @@ __all__ = [
     "check_grad",
     "compile",
     "cond",
+    "fit",
     "grad",
     "hvp",
     "ir",
@@ -62,16 +65,21 @@ __all__ = [
 
 _backend.observe = _debug.observer
 
-_LAZY = {"optim": "gradc.train.optim"}
-"""What is imported when it is first used."""
+_LAZY = {
+    "FitResult": ("gradc.train.fit", "FitResult"),
+    "fit": ("gradc.train.fit", "fit"),
+    "optim": ("gradc.train.optim", None),
+}
+"""What is imported when it is first used: a module, or something in it."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'gradc' has no attribute {name!r}")
-    module = importlib.import_module(_LAZY[name])
-    globals()[name] = module
-    return module
+    path, attribute = _LAZY[name]
+    module = importlib.import_module(path)
+    value = globals()[name] = module if attribute is None else getattr(module, attribute)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -116,7 +116,7 @@ def _dump(options: argparse.Namespace) -> None:
     found: Any = importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
-    function: Compiled = found if isinstance(found, Compiled) else compile_(found)
+    function: Any = found if isinstance(found, Compiled) else compile_(found)
     arguments = []
     for text in options.arguments:
         try:

@@ -39,9 +39,11 @@ observe: Callable[[], Observer | None] = lambda: None  # noqa: E731
 """Gives the observer of one compilation; `gradc.inspect.debug` puts its own here."""
 
 
-def stabilize(graph: Graph) -> Graph:
+def stabilize(graph: Graph, observer: Observer | None = None) -> Graph:
     """The traced graph with its stabilizing rules applied, before a gradient is taken."""
-    return pipeline.prepare(graph, observe())
+    if observer is not None:
+        observer.stage("traced", graph, 0.0)
+    return pipeline.prepare(graph, observer)
 
 
 def run_stages(graph: Graph, options: Options, until: str, observer: Observer | None = None) -> Graph:
@@ -49,9 +51,9 @@ def run_stages(graph: Graph, options: Options, until: str, observer: Observer | 
     return pipeline.run(graph, until, fast_math=options.fast_math, observer=observer)
 
 
-def build(graph: Graph, options: Options) -> Executable:
+def build(graph: Graph, options: Options, observer: Observer | None = None) -> Executable:
     """Compile a graph (of a value, or with its gradients) to something that runs."""
-    observer = observe()
+    observer = observer or observe()
     executable = load(run_stages(graph, options, "planned", observer))
     if observer is not None and observer.wants_code:
         for kind in ("loops", "llvm", "asm"):

@@ -68,7 +68,12 @@ def _check(fn: Callable[..., Any], args: tuple[Any, ...], wrt: Any) -> None:
     inputs = _inputs(special.program, wrt)
     x = [np.asarray(native_leaf(leaf, kind_of(leaf))) for leaf in special.given(leaves)]
     value = backend.build(graph.replace(outputs=graph.outputs[:1]), options)
-    whole = grad(graph, inputs)
+    try:
+        whole = grad(graph, inputs)
+    except Exception as error:  # a rule that cannot even be applied
+        raise find_fault(graph, x) or error from None
+    if any(g.type != graph.inputs[i].type for g, i in zip(whole.outputs[1:], inputs, strict=True)):
+        raise find_fault(graph, x) or AssertionError("a gradient has not the type of its input")
     gradients = backend.build(whole, options).run(x)[1:]
 
     def f(moved: Arrays) -> float:
@@ -232,9 +237,19 @@ def _fault_of(node: Node, inputs: list[np.ndarray]) -> GradientError | None:
         values = tuple([builder.add_input(v.type) for v in node.inputs])
         copy = builder.add(rebuild(node, values))
         gs = [builder.add_input(t) if k in seeds else None for k, t in enumerate(node.types)]
-        cotangents = node_vjp(copy, gs)
-        known = [i for i in floats if cotangents[i] is not None]
-        rule = builder.build(f"{node.op.name}_vjp", [c for i in known if (c := cotangents[i]) is not None])
+        try:
+            cotangents = node_vjp(copy, gs)
+        except Exception as error:
+            return GradientError(f"the gradient rule of `{node.op.name}` is at fault: {error}", node.source)
+        known = {i: c for i in floats if (c := cotangents[i]) is not None}
+        for i, c in known.items():
+            if c.type != node.inputs[i].type:
+                return GradientError(
+                    f"the gradient rule of `{node.op.name}` is at fault: for its input {i}, "
+                    f"{node.inputs[i].type}, it gives {c.type}",
+                    node.source,
+                )
+        rule = builder.build(f"{node.op.name}_vjp", known.values())
     rule_values = dict(zip(known, evaluate(rule, *inputs, *seeds.values()), strict=True))
 
     def f(moved: Arrays) -> float:

@@ -24,7 +24,11 @@ from gradc.api.signature import (
     static_key,
 )
 from gradc.api.specialize import Specialization
+from gradc.runtime.entry_spec import MISS
 from gradc.trace import Input, NeedStatic, Static, Traced, trace, tree
+
+RECENT = 4
+"""So many signatures are tried by their entries before the table is asked."""
 
 MANY = 16
 """So many signatures that differ in one static leaf are worth a warning."""
@@ -47,6 +51,7 @@ class Function:
         self.table: dict[Hashable, Specialization] = {}
         self.splits: dict[Hashable, tuple[int, ...]] = {}
         """For a signature, the Python floats whose values the trace needs: these belong to the key too."""
+        self.recent: tuple[Specialization, ...] = ()
         self._lock = threading.Lock()
         self._locks: dict[Hashable, threading.RLock] = {}  # pyright: ignore[reportInvalidTypeForm]
         self._variants: dict[Hashable, int] = {}
@@ -56,7 +61,14 @@ class Function:
         """The result of one call, and an entry that takes calls with the same signature directly, or None."""
         arguments = self.parameters.bind(args, kwargs)
         leaves, treedef = tree.flatten(arguments)
+        for special in self.recent:
+            if special.treedef == treedef and special.accepts(leaves):
+                result = special.run(mode, leaves)
+                if result is not MISS:
+                    return result, None
         special = self.find(arguments, leaves, treedef)
+        if special.quick and special not in self.recent:
+            self.recent = (special, *self.recent[: RECENT - 1])
         native = special[mode]
         result, entry = native(special.given(leaves))
         # Flat: the arguments are the leaves, and what the entry gives is the result.
@@ -144,7 +156,8 @@ class Function:
             traced.leaves,
             needed,
         )
-        return Specialization(program, self.options)
+        statics = [(i, leaf.value) for i, leaf in enumerate(leaves) if isinstance(leaf, Static)]
+        return Specialization(program, self.options, treedef, statics)
 
     def _forget_with(self, key: tuple[Hashable, ...], full: Hashable, leaves: list[Any]) -> None:
         """Drop the specialization when a static object that it is for has died."""
@@ -175,6 +188,7 @@ class Function:
 def _forget(function: weakref.ref[Function], full: Hashable) -> None:
     if (alive := function()) is not None:
         alive.table.pop(full, None)
+        alive.recent = ()
 
 
 def _levels_to_caller() -> int:

@@ -22,6 +22,8 @@ from gradc.trace import tree
 
 TYPE = re.compile(rf"\s*({'|'.join(NAMES)})\s*\[[\d\s,]*\]\s*")
 
+tree.leaf_type(Type)
+
 
 def sample(leaf: Any) -> Any:
     """An array of the type that a leaf such as "f32[64, 10]" gives; any other leaf itself."""
@@ -65,7 +67,7 @@ class Lowered:
         return self._special[self.of].executable.memory
 
     @property
-    def kernels(self) -> list[str]:
+    def kernels(self) -> tuple[str, ...]:
         """What runs, in order: a description of each kernel."""
         return self._special[self.of].executable.kernels
 

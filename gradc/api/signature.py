@@ -41,14 +41,7 @@ class Parameters:
     def __init__(self, fn: Callable[..., Any], skip: int = 0) -> None:
         self.fn = fn
         self.skip = skip
-        try:
-            self.signature = inspect.signature(fn)
-        except (ValueError, TypeError):  # builtins need not have one
-            anything = [
-                Parameter("args", Parameter.VAR_POSITIONAL),
-                Parameter("options", Parameter.VAR_KEYWORD),
-            ]
-            self.signature = inspect.Signature(anything)
+        self.signature = _signature_of(fn)
         parameters = list(self.signature.parameters.values())
         positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
         self.positional = [p.name for p in parameters if p.kind in positional]
@@ -149,6 +142,18 @@ class Parameters:
 
     def error(self, message: str, hint: str) -> ArgumentError:
         return ArgumentError(message, caller(), hint)
+
+
+def _signature_of(fn: Callable[..., Any]) -> inspect.Signature:
+    """A function's signature. NumPy's own functions take anything: their defaults are not for passing on."""
+    try:
+        if not isinstance(inspect.unwrap(fn), np.ufunc | type(np.sum) | types.BuiltinFunctionType):
+            return inspect.signature(fn)
+    except (ValueError, TypeError):
+        pass
+    return inspect.Signature(
+        [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("options", Parameter.VAR_KEYWORD)]
+    )
 
 
 @functools.lru_cache(maxsize=4096)

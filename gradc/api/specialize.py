@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from gradc.api import backend
-from gradc.api.backend import Executable, Options
+from gradc.api.backend import Executable, Observer, Options
 from gradc.api.program import Output, Program, template
-from gradc.api.signature import kind_of, native_leaf
+from gradc.api.signature import BY_VALUE, kind_of, native_leaf
 from gradc.ir.graph import Graph
 from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
+from gradc.trace import tree
 
 
 def structure_of(shape: Any) -> Structure:
@@ -70,12 +71,22 @@ class Native:
 
 
 class Specialization:
-    """The program of one signature, and its native functions by mode. `positions`: the traced leaves."""
+    """The program of one signature, and its native functions by mode. `positions`: the traced leaves.
 
-    def __init__(self, program: Program, options: Options) -> None:
+    A `quick` one can tell whether leaves are its own: `accepts` compares the static ones, the entry the
+    traced ones.
+    """
+
+    def __init__(
+        self, program: Program, options: Options, treedef: tree.TreeDef, statics: list[tuple[int, Any]]
+    ) -> None:
         self.program = program
         self.options = options
         self.positions = [i for i, position in enumerate(program.inputs) if position is not None]
+        self.treedef = treedef
+        self.quick = all(type(value) in BY_VALUE for _, value in statics)
+        # Other objects are not to be kept alive from here.
+        self._statics = [(i, type(value), value) for i, value in statics] if self.quick else []
         self._all = len(self.positions) == len(program.inputs)
         self._lock = threading.RLock()
         self._natives: dict[str, Native] = {}
@@ -88,17 +99,37 @@ class Specialization:
             with self._lock:
                 native = self._natives.get(mode)
                 if native is None:
-                    graph, shape = self.graph(mode)
-                    native = Native(backend.build(graph, self.options), shape)
+                    observer = backend.observe()
+                    graph, shape = self.graph(mode, observer)
+                    native = Native(backend.build(graph, self.options, observer), shape)
                     self._natives[mode] = native
         return native
+
+    def accepts(self, leaves: Sequence[Any]) -> bool:
+        """Whether the static leaves are those of this signature."""
+        for i, cls, value in self._statics:
+            leaf = leaves[i]
+            if leaf is not value and (type(leaf) is not cls or leaf != value):
+                return False
+        return True
+
+    def run(self, mode: str, leaves: Sequence[Any]) -> Any:
+        """The result of a mode, if it is compiled and an entry takes the leaves as they are; else `MISS`."""
+        native = self._natives.get(mode)
+        if native is not None:
+            given = leaves if self._all else [leaves[i] for i in self.positions]
+            for entry in native.entries:
+                result = entry(*given)
+                if result is not MISS:
+                    return result if native.finish is None else native.finish(result)
+        return MISS
 
     def given(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """The leaves that are traced, of all leaves of a call."""
         return leaves if self._all else [leaves[i] for i in self.positions]
 
-    def graph(self, mode: str) -> tuple[Graph, Any]:
+    def graph(self, mode: str, observer: Observer | None = None) -> tuple[Graph, Any]:
         """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""
         if self._stable is None:
-            self._stable = backend.stabilize(self.program.graph)
+            self._stable = backend.stabilize(self.program.graph, observer)
         return self.program.build(mode, self._stable)

@@ -50,7 +50,9 @@ class Debug:
     def rule(self, name: str, node: Node) -> None:
         """A rewrite rule has fired on a node."""
         if self.level >= RULES:
-            self._say(f"  {name}: {node.op.name} -> {node.types[0]}  {node.source or ''}".rstrip())
+            inputs = ", ".join(str(x.type) for x in node.inputs)
+            place = f"  # {node.source}" if node.source else ""
+            self._say(f"  {name}: {node.op.name}({inputs}){place}")
 
     def code(self, name: str, kind: str, text: str) -> None:
         """Code was generated for graph `name`: `kind` is "loops", "llvm" or "asm"."""

@@ -1,0 +1,112 @@
+"""Compiling without running: stages, types in place of arrays, and calls of what was lowered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradc
+from gradc import ir
+from gradc.api.backend import GRAPH_STAGES
+
+x = np.arange(6.0).reshape(2, 3)
+w = np.array([1.0, -1.0, 2.0])
+
+
+@gradc.compile
+def loss(w: Any, x: Any) -> Any:
+    return np.mean(np.tanh(x @ w) ** 2)
+
+
+@pytest.mark.parametrize("of", [None, "value", "grad", "value_and_grad"])
+@pytest.mark.parametrize("stage", GRAPH_STAGES)
+def test_every_stage_parses_back_and_means_the_same(stage: str, of: str | None) -> None:
+    text = loss.dump(w, x, stage=stage, of=of)
+    graph = ir.parse(text)
+    ir.verify(graph)
+    assert str(graph) == text
+    value, gradient = loss.value_and_grad(w, x)
+    expected = {"value": [value], "grad": [gradient]}.get(of or "", [value, gradient])
+    if stage == "traced":
+        expected = [value]
+    for found, wanted in zip(ir.evaluate(graph, w, x), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-14)
+
+
+def test_types_stand_for_arrays() -> None:
+    low = loss.lower("f64[3]", "f64[2, 3]")
+    assert low.of == "value_and_grad"
+    assert low.dump("grad") == loss.dump(w, x, stage="grad")
+    value, gradient = low.run(w, x)
+    assert value == loss(w, x)
+    np.testing.assert_array_equal(gradient, loss.grad(w, x))
+    nested = gradc.compile(lambda p, how: np.sum(p["a"]) if how == "sum" else p["a"])
+    assert nested.lower({"a": "f32[4]"}, "sum").of == "value_and_grad"
+    assert nested.lower({"a": "f32[4]"}, "none").of == "value"
+    assert str(nested.lower({"a": ir.parse_type("i64[4]")}, "sum").graph("traced").inputs[0].type) == "i64[4]"
+
+
+def test_lowering_large_types_takes_no_memory() -> None:
+    low = gradc.compile(lambda x: np.sum(x * x)).lower("f64[1000000, 1000000]")
+    assert low.graph("traced").inputs[0].shape == (1000000, 1000000)
+
+
+def test_what_it_tells() -> None:
+    low = loss.lower(w, x)
+    assert isinstance(low.memory, int) and low.memory >= 0
+    assert low.kernels and all(isinstance(k, str) for k in low.kernels)
+    assert isinstance(low.address, int)
+    assert isinstance(low.graph("planned"), ir.Graph)
+
+
+def test_run_writes_into_out() -> None:
+    low = loss.lower(w, x)
+    out = (np.empty(()), np.empty(3))
+    result = low.run(w, x, out=out)
+    assert result[0] is out[0] and result[1] is out[1]
+    np.testing.assert_array_equal(out[1], loss.grad(w, x))
+    assert out[0] == loss(w, x)
+
+
+BAD_OUT: dict[str, tuple[Any, str]] = {
+    "tree": ((np.empty(3),), "tree"),
+    "shape": ((np.empty(()), np.empty(4)), r"out holds float64\[4\]"),
+    "dtype": ((np.empty(()), np.empty(3, np.float32)), r"out holds float32\[3\]"),
+    "strides": ((np.empty(()), np.empty(6)[::2]), "C-contiguous"),
+    "no-array": ((0.0, np.empty(3)), "out holds 0.0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OUT)
+def test_out_that_does_not_fit(case: str) -> None:
+    out, message = BAD_OUT[case]
+    with pytest.raises(gradc.ArgumentError, match=message):
+        loss.lower(w, x).run(w, x, out=out)
+
+
+def test_out_that_shares_memory() -> None:
+    f = gradc.compile(lambda x: (x + 1, x + 2))
+    both = np.empty(4)
+    with pytest.raises(gradc.ArgumentError, match="share memory"):
+        f.lower("f64[3]").run(np.ones(3), out=(both[:3], both[1:]))
+    read_only = np.empty(3)
+    read_only.setflags(write=False)
+    with pytest.raises(gradc.ArgumentError, match="writeable"):
+        f.lower("f64[3]").run(np.ones(3), out=(read_only, np.empty(3)))
+
+
+def test_other_arguments_than_lowered() -> None:
+    with pytest.raises(gradc.ArgumentError, match="another signature"):
+        loss.lower(w, x).run(w, np.ones((4, 3)))
+
+
+def test_wrong_stages_and_modes() -> None:
+    with pytest.raises(gradc.ArgumentError, match=r"stage='nope'"):
+        loss.dump(w, x, stage="nope")
+    with pytest.raises(gradc.ArgumentError, match=r"of='nope'"):
+        loss.dump(w, x, of="nope")
+    with pytest.raises(gradc.ShapeError, match="one float number"):
+        gradc.compile(lambda x: x).dump(x, of="grad")
+    assert "graph" in gradc.compile(lambda x: x * 2).dump(x, stage="traced")

@@ -1,0 +1,36 @@
+"""Golden files: expected texts under `tests/golden`, written anew with `--update-golden`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def normalized(text: str) -> str:
+    """The text without what differs between machines: folders of files, addresses."""
+    text = re.sub(r"(?:[A-Za-z]:)?[^\s\"'(]*[/\\](\w+\.py)\b", r"\1", text)
+    return re.sub(r"0x[0-9a-f]{6,}", "0x...", text).rstrip() + "\n"
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden("errors/name.txt", text)`: the text is that of the file."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(normalized(text), encoding="utf-8")
+        assert path.exists(), f"{path} is not there: run pytest with --update-golden and read what it writes"
+        assert normalized(text) == path.read_text(encoding="utf-8")
+
+    return check
