@@ -1,11 +1,11 @@
 """Matrix products against NumPy's BLAS on one thread: GFLOP/s of both, their ratio, and the core's peak.
 
-    python benchmarks/matmul.py [--passes 0..3] [--codegen 0..3] [--vector-bytes 16|32|64] [--only TEXT]
+    python -m benchmarks.matmul [--passes 0..3] [--codegen 0..3] [--vector-bytes 16|32|64] [--only TEXT]
 
-Both sides run alternately, and each figure is the best of many rounds. NumPy's time includes its call from
-Python (about 1 us). OpenBLAS may not know the machine and take kernels of an older one;
-OPENBLAS_CORETYPE=SkylakeX in the environment makes it take those for AVX-512. The compile times are those of
-LLVM: parsing, passes, code generation.
+Both sides run alternately, and each figure is the best of many rounds of the thread's own time. NumPy's time
+includes its call from Python (about 1 us). OpenBLAS may not know the machine and take kernels of an older
+one; OPENBLAS_CORETYPE=SkylakeX in the environment makes it take those for AVX-512. The compile times are
+those of LLVM: parsing, passes, code generation.
 """
 
 from __future__ import annotations
@@ -159,9 +159,9 @@ def best(runs: list[Callable[[], object]], rounds: int) -> list[float]:
     times = [float("inf")] * len(runs)
     for _ in range(rounds):
         for i, run in enumerate(runs):
-            start = time.perf_counter()
+            start = time.thread_time()
             run()
-            times[i] = min(times[i], time.perf_counter() - start)
+            times[i] = min(times[i], time.thread_time() - start)
     return times
 
 
