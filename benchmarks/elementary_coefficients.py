@@ -153,6 +153,8 @@ def fits() -> list[Fit]:
         root(lambda s: s * mp.ln(2) / mp.atanh(s) / 2))  # fmt: skip
     add("EXP2_SHORT", "2**f", (0, 6), (-mpf("0.5001"), mpf("0.5001")),
         lambda f: mpf(2) ** f, lambda f: mpf(2) ** -f)  # fmt: skip
+    add("TANH", "(tanh(x) - x) / x**3 of x**2", (7, 0), (0, 1),
+        root(lambda x: (mp.tanh(x) - x) / x**3), root(lambda x: x**3 / mp.tanh(x)))  # fmt: skip
     add("ATAN", "(atan(t) - t) / t**3 of t**2", (5, 11), (0, (mp.tan(mp.pi / 8) * mpf("1.0005")) ** 2),
         root(lambda t: (mp.atan(t) - t) / t**3), root(lambda t: t**3 / mp.atan(t)))  # fmt: skip
     add("ASIN", "(asin(t) - t) / t**3 of t**2", (5, 13), (0, mpf("0.25")),

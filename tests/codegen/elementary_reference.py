@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import frexp, inf, isfinite, pi
 
@@ -58,6 +58,21 @@ def by_float64(function: Callable[..., np.ndarray], *arguments: np.ndarray) -> R
     return high, np.zeros_like(high)
 
 
+def extended(name: str, dtype: str, *arguments: np.ndarray) -> Reference:
+    """The function in long double where that has 64 bits, for float32, erf and erfc in float64.
+
+    Good enough to find the points worth asking mpmath about.
+    """
+    if dtype == "f32" or name in ("erf", "erfc") or np.finfo(np.longdouble).nmant < 63:
+        return by_float64(NUMPY[name], *arguments)
+    x = [a.astype(np.longdouble) for a in arguments]
+    with np.errstate(all="ignore"):
+        value = np.exp(-np.logaddexp(0, -x[0])) if name == "expit" else NUMPY[name](*x)
+        nearest = value.astype(np.float64)
+        rest = np.ldexp(value - nearest, -last_place(nearest, np.finfo(np.float64))).astype(np.float64)
+    return nearest, np.where(np.isfinite(nearest), rest, 0.0)
+
+
 def _log1p(x: mpmath.mpf) -> mpmath.mpf:
     return mpmath.log1p(x) if x > -1 else (-mpmath.inf if x == -1 else mpmath.nan)
 
@@ -89,10 +104,13 @@ _EXACT: dict[str, Callable[..., mpmath.mpf]] = {
     "cbrt": _cbrt,
     "logaddexp": lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
 }  # fmt: skip
+NUMPY: dict[str, Callable[..., np.ndarray]] = {
+    name: getattr(np, name, None) or getattr(scipy.special, name) for name in _EXACT
+}
 REFERENCE: dict[tuple[str, str], Callable[..., Reference]] = {}
 for _name, _exact in _EXACT.items():
     REFERENCE[_name, "f64"] = partial(by_mpmath, _exact)
-    REFERENCE[_name, "f32"] = partial(by_float64, getattr(np, _name, None) or getattr(scipy.special, _name))
+    REFERENCE[_name, "f32"] = partial(by_float64, NUMPY[_name])
 
 # Where a function is neither constant nor out of range, in float32 and float64.
 _RANGES = {
@@ -147,3 +165,24 @@ def sample(name: str, dtype: str, size: int, seed: int = 0) -> list[np.ndarray]:
         points.append(np.exp2(rng.uniform(-1, 1, size // 4)) - (name == "log1p"))
     with np.errstate(over="ignore"):
         return [np.concatenate(points).astype(kind)]
+
+
+def binades(name: str, dtype: str, size: int) -> Iterator[list[np.ndarray]]:
+    """`size` points for each binade where the function varies, and for all smaller and all larger numbers.
+
+    Functions of two arguments: ten times `size` points of `sample`.
+    """
+    kind = DTYPES[dtype]
+    limits = np.finfo(kind)
+    if name not in _RANGES:
+        for seed in range(10):
+            yield sample(name, dtype, size, seed)
+        return
+    rng = np.random.default_rng(0)
+    inner = list(range(-limits.nmant - 3, 12))
+    groups = [(limits.minexp - limits.nmant, inner[0]), *((e, e + 1) for e in inner), (12, limits.maxexp)]
+    for low, high in groups:
+        size_of = np.exp2(rng.uniform(low, high, size).astype(np.longdouble)) * (1 - limits.eps)
+        for sign in (1, -1):
+            yield [(sign * size_of).astype(kind)]
+    yield [(1 + rng.uniform(-1, 1, size) * np.exp2(-rng.uniform(1, limits.nmant + 1, size))).astype(kind)]

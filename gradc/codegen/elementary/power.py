@@ -15,6 +15,7 @@ from gradc.codegen.elementary.builder import (
     minimum,
     polynomial,
     select,
+    two_product,
 )
 from gradc.codegen.elementary.exponential import (
     EXP_LARGEST,
@@ -43,8 +44,10 @@ def log_pair(x: Value) -> Pair:
     s_low = fma(-s, d_low, fma(-s, d, f)) * inverse
     z = s * s
     z_low = fma(2.0 * s, s_low, fma(s, s, -z))
-    c = fast_two_sum(x.like(TWO_THIRDS[0]), z * polynomial(z, coefficients.ATANH_LONG[x.kind]))
-    c_low = c.low + TWO_THIRDS[1]
+    series = polynomial(z, coefficients.ATANH_LONG[x.kind])
+    q = two_product(z, series)
+    c = fast_two_sum(x.like(TWO_THIRDS[0]), q.high)
+    c_low = c.low + fma(z_low, series, q.low + TWO_THIRDS[1])
     w = z * c.high
     w_low = fma(z_low, c.high, fma(z, c_low, fma(z, c.high, -w)))
     v = fast_two_sum(x.like(2.0), w)
