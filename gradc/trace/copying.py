@@ -96,6 +96,27 @@ class ModuleView:
         return dir(self._module)
 
 
+class CompiledView:
+    """A compiled function as a trace sees it: called, it is the copy of its original; the rest is its own."""
+
+    def __init__(self, compiled: Any, copy: Any) -> None:
+        self._compiled = compiled
+        self._copy = copy
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return type(self._compiled)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._copy(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiled, name)
+
+    def __repr__(self) -> str:
+        return repr(self._compiled)
+
+
 def _random(value: Any, name: str) -> Any:
     """NumPy's global generator would be drawn from while tracing, once and for all calls."""
     if not isinstance(getattr(value, "__self__", None), np.random.RandomState) or name in (
@@ -198,14 +219,14 @@ class Substitution:
         if isinstance(obj, staticmethod | classmethod):
             return cls(self(obj.__func__))
         original = getattr(obj, "__gradc_original__", None) if callable(obj) else None
-        return obj if original is None else self(original)
+        return obj if original is None else CompiledView(obj, self(original))
 
     def _function(self, f: types.FunctionType, name: str | None) -> Any:
         if isinstance(f.__globals__, Globals):  # made in a trace, by code that is a copy itself
             return f
         original = getattr(f, "__gradc_original__", None)
         if original is not None:
-            return self(original, name)
+            return CompiledView(f, self(original, name))
         if f.__code__ in MATH:
             return MATH[f.__code__]
         if f in FUNCTIONS or _is_numpy(f.__module__):
@@ -294,8 +315,10 @@ class Substitution:
         if cls is dict:
             new: Any = {}
             self._memo[id(obj)] = obj, new
-            new.update({k: self(v, f"{name}.{k}" if isinstance(k, str) else name) for k, v in obj.items()})
-            changed = any(new[k] is not v for k, v in obj.items())
+            for k, v in obj.items():
+                new[self(k)] = self(v, f"{name}.{k}" if isinstance(k, str) else name)
+            pairs = zip(new.items(), obj.items(), strict=True)
+            changed = any(a is not c or b is not d for (a, b), (c, d) in pairs)
         elif cls is list:
             new = []
             self._memo[id(obj)] = obj, new

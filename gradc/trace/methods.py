@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradc.trace.registry import FUNCTIONS
-from gradc.trace.source import fail
+from gradc.ir import TraceError
+from gradc.trace.registry import FUNCTIONS, INSTEAD
+from gradc.trace.source import fail, locate
 
 _OPERANDS = (np.ndarray, np.generic, bool, int, float, complex, list, tuple)
 
@@ -57,6 +58,11 @@ def _in_place(ufunc: np.ufunc, symbol: str) -> Callable[[Any, Any], Any]:
     return operator
 
 
+def converted(x: Any, dtype: Any) -> np.ndarray:
+    """What `x.astype(dtype)` is for a concrete array: NumPy 2.0 has no function for it."""
+    return np.asarray(x).astype(dtype)
+
+
 def _method(original: Any) -> Callable[..., Any]:
     def bound(self: Any, *args: Any, **kwargs: Any) -> Any:
         return _named(FUNCTIONS[original](self, *args, **kwargs))
@@ -71,6 +77,13 @@ def _matmul(a: Any, b: Any) -> Any:
 def _shape_arguments(args: tuple[Any, ...]) -> Any:
     """The shape in `x.reshape(2, 3)` and in `x.reshape((2, 3))`."""
     return args[0] if len(args) == 1 else args
+
+
+class UnsupportedError(TraceError, AttributeError):
+    """An attribute of arrays that tracers do not have; `hasattr` says so."""
+
+
+_WRITING = {"fill", "itemset", "partition", "put", "resize", "setfield", "setflags", "sort"}
 
 
 class Array:
@@ -144,7 +157,7 @@ class Array:
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "", subok: bool = True, copy: bool = True
     ) -> Any:
-        return _named(FUNCTIONS[np.astype](self, dtype))
+        return _named(FUNCTIONS[converted](self, dtype))
 
     def copy(self, order: str = "C") -> Any:
         return _named(FUNCTIONS[np.copy](self))
@@ -156,6 +169,20 @@ class Array:
     @property
     def mT(self) -> Any:  # noqa: N802
         return _named(FUNCTIONS[np.matrix_transpose](self))
+
+    def __getattr__(self, name: str) -> Any:
+        """Methods that are not here: a concrete array has NumPy's own, unless they write."""
+        if name[:2] == "__" or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{np.ndarray.__name__!r} object has no attribute {name!r}")
+        from gradc.trace.lift import concrete
+        from gradc.trace.table import ConcreteOnly, no_writes
+
+        if name in _WRITING:
+            no_writes(f"ndarray.{name}")
+        if self.traced:
+            raise UnsupportedError(f"gradc cannot trace ndarray.{name}", locate(), INSTEAD.get(f"np.{name}"))
+        value = getattr(self.array, name)
+        return ConcreteOnly(value, f"ndarray.{name}") if callable(value) else concrete(value)
 
     @property
     def real(self) -> Any:

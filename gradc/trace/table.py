@@ -76,7 +76,10 @@ def run_concrete(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 def no_writes(what: str) -> None:
     """The error for results that would be written into an array."""
-    fail(f"gradc does not write into arrays: {what}", "assign the result to a name: y = np.add(x, 1)")
+    fail(
+        f"gradc does not write into arrays: {what}",
+        "a new array, as in y = np.add(x, 1) or y = np.where(mask, new, x)",
+    )
 
 
 def function(original: Any) -> Any:
@@ -130,3 +133,16 @@ class ConcreteOnly:
 def call(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Our function for `original`, called."""
     return function(original)(*args, **kwargs)
+
+
+def _refused(original: Any) -> Any:
+    """A function that writes into its argument."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        no_writes(f"np.{original.__name__}")
+
+    return refuse
+
+
+for _original in (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis):
+    FUNCTIONS[_original] = _refused(_original)

@@ -120,6 +120,10 @@ class Tracer(Array):
     def shape(self) -> tuple[int, ...]:
         return self.content.shape
 
+    @shape.setter
+    def shape(self, shape: Any) -> NoReturn:
+        fail("gradc does not change the shape of an array in place", "x = x.reshape(shape)")
+
     @property
     def dtype(self) -> np.dtype:
         return self.content.dtype
@@ -253,11 +257,6 @@ class Tracer(Array):
             "gradc does not write into arrays",
             "np.where(mask, new, x) replaces elements, np.concatenate and np.stack put an array together",
         )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in Tracer.__slots__:
-            fail(f"gradc does not set .{name} of an array", "x.reshape(...) or x.astype(...)")
-        object.__setattr__(self, name, value)
 
 
 def name_result(result: Any, frame: Any) -> Any:

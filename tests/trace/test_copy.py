@@ -20,6 +20,7 @@ from tests.trace.other_module import deep, shifted
 X = np.array([0.5, -1.0, 2.0])
 W = np.arange(9.0).reshape(3, 3) / 7
 BIG = np.arange(60.0).reshape(20, 3) ** 2
+TABLE = {np.tanh: 2.0, np.exp: 3.0}
 WEIGHTS = {"a": W, "b": [np.ones(3), 2.0]}
 
 
@@ -47,6 +48,9 @@ def test_static_uses_of_captured_arrays() -> None:
     assert run(lambda x: x * float(W[0, 1]) + int(n[0]) + (1 if W[0, 0] == 0 else 9), X).shape == (3,)
     check(lambda x: x[n[0]] + x[: n[1]] + sum(x[i] for i in range(n[0])), X)
     check(lambda x: np.ones(n) * x[0], X)
+    check(lambda x: x * np.cumsum(W[1]) + W.cumsum()[-1] + np.add.accumulate(W[0]) + np.sort(W[2]), X)
+    check(lambda x: x * W.strides[0] + W.flat[3] + W.astype("f4").std() + W.copy()[1], X)
+    check(lambda x: {np.tanh: 2.0, np.exp: 3.0}[np.exp] * x + TABLE[np.exp] * x, X)
     check(lambda x: x * len(W) + max(W[0]) * x + sorted(W[1])[0], X)
 
 

@@ -157,7 +157,36 @@ class Opaque:
         return np.array([x[0], x[1]])
 
 
+def method(x: Any) -> Any:
+    return x.cumsum()
+
+
+def sort_in_place(x: Any) -> Any:
+    y = np.ones(3)
+    y.sort()
+    return x * y
+
+
+def fill_diagonal(x: Any) -> Any:
+    y = np.ones((3, 3))
+    np.fill_diagonal(y, 0)
+    return x @ y
+
+
+def accumulate(x: Any) -> Any:
+    return np.add.accumulate(x)
+
+
+def nonzero(x: Any) -> Any:
+    return np.nonzero(x > 0)
+
+
 CASES = [
+    (method, TraceError, "ndarray.cumsum"),
+    (sort_in_place, TraceError, "does not write"),
+    (fill_diagonal, TraceError, "does not write"),
+    (accumulate, TraceError, "np.add.accumulate"),
+    (nonzero, TraceError, "np.where"),
     (shapes, ShapeError, "do not broadcast"),
     (branch, TraceError, "np.where"),
     (branch_of_sum, TraceError, "gradc.cond"),
@@ -175,7 +204,7 @@ CASES = [
     (objects, TraceError, "object"),
     (write, TraceError, "np.where"),
     (augmented, TraceError, "x = x + v"),
-    (out, TraceError, "assign"),
+    (out, TraceError, "a new array"),
     (add_at, TraceError, "add.at"),
     (mask, TraceError, "np.where"),
     (where_one, TraceError, "np.where"),

@@ -173,4 +173,4 @@ def linspace(
     result = a + steps * ((b - a) / max(parts, 1))
     if endpoint and num > 1:
         result = where(np.arange(num).reshape(shape) == num - 1, b, result)
-    return result if dtype is None else FUNCTIONS[np.astype](result, dtype)
+    return result if dtype is None else FUNCTIONS[np.array](result, dtype)

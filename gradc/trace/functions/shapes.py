@@ -9,9 +9,22 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from gradc.ir import ShapeError, emit
-from gradc.trace.lift import broadcast, cast, operand, plain, supported, traced, tracer, wrap
+from gradc.trace.lift import (
+    any_traced,
+    broadcast,
+    cast,
+    common_shape,
+    key,
+    operand,
+    plain,
+    supported,
+    traced,
+    tracer,
+    wrap,
+)
+from gradc.trace.methods import converted
 from gradc.trace.source import fail
-from gradc.trace.table import implements, implements_view
+from gradc.trace.table import implements, implements_view, run_concrete
 from gradc.trace.tracer import Tracer
 
 
@@ -181,8 +194,6 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Tracer:
 
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Tracer, ...]:
-    from gradc.trace.lift import common_shape
-
     xs = [traced(x) for x in args]
     shape = common_shape(*xs)
     return tuple([wrap(broadcast(x.value, shape)) for x in xs])
@@ -233,7 +244,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
     return x
 
 
-@implements(np.astype)
+@implements(converted, *([np.astype] if hasattr(np, "astype") else []))
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tracer:
     wanted = supported(np.dtype(dtype), "astype")
     return wrap(cast(traced(x).value, wanted))
@@ -266,9 +277,6 @@ def full_like(
 
 @implements(np.full)
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **kwargs: Any) -> Any:
-    from gradc.trace.lift import any_traced
-    from gradc.trace.table import run_concrete
-
     if not any_traced(fill_value):
         return run_concrete(np.full, (shape_of(shape), fill_value, dtype), {})
     x = traced(fill_value)
@@ -318,7 +326,5 @@ def imag(val: Any) -> Any:
 
 @implements(np.result_type)
 def result_type(*arrays_and_dtypes: Any) -> np.dtype:
-    from gradc.trace.lift import key
-
     kinds = [key(x) if isinstance(x, Tracer) else plain(x) for x in arrays_and_dtypes]
     return np.result_type(*[k(0) if k is int or k is float else k for k in kinds])

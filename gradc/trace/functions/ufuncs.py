@@ -25,7 +25,7 @@ from gradc.trace.lift import (
 )
 from gradc.trace.registry import FUNCTIONS, SCIPY
 from gradc.trace.source import fail
-from gradc.trace.table import no_writes, run_concrete
+from gradc.trace.table import ConcreteOnly, no_writes, run_concrete
 from gradc.trace.tracer import Tracer, name_result
 
 Rule = Callable[..., Any]
@@ -113,6 +113,8 @@ class Ufunc:
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
         """The reduction, where there is a function for it: `np.add.reduce` is `np.sum` along axis 0."""
         reduction = REDUCTIONS.get(self.original)
+        if not any_traced(array) and out is None:
+            return run_concrete(self.original.reduce, (array, axis, dtype), kwargs)
         if reduction is None:
             fail(f"gradc cannot trace np.{self.__name__}.reduce", "np.sum, np.prod, np.max, np.min, np.all")
         options = {} if dtype is None else {"dtype": dtype}
@@ -129,7 +131,8 @@ class Ufunc:
         fail(f"gradc does not write into arrays: np.{self.__name__}.at", "np.where, np.bincount or a matmul")
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.original, name)
+        value = getattr(self.original, name)
+        return ConcreteOnly(value, f"np.{self.__name__}.{name}") if callable(value) else value
 
 
 REDUCTIONS = {
