@@ -10,7 +10,7 @@ import numpy as np
 from gradc.api import backend
 from gradc.api.backend import Options
 from gradc.api.compiled import BoundCompiled, Compiled
-from gradc.api.frames import definition, name_of, without_internals
+from gradc.api.frames import definition, name_of, public
 from gradc.api.function import Function
 from gradc.api.program import Program
 from gradc.api.signature import kind_of, native_leaf
@@ -46,6 +46,7 @@ class Slope(NamedTuple):
     agree: bool
 
 
+@public
 def check_grad(fn: Callable[..., Any], *args: Any, wrt: Any = None) -> None:
     """Compare the compiled gradient of `fn` at `args`, retraced in float64, with finite differences.
 
@@ -54,13 +55,7 @@ def check_grad(fn: Callable[..., Any], *args: Any, wrt: Any = None) -> None:
     projected on random weights. Errors: `GradientError` (an `AssertionError`) that names the op whose
     gradient rule is at fault, with the user's line and both numbers.
     """
-    try:
-        _check(fn.__gradc_original__ if isinstance(fn, Compiled | BoundCompiled) else fn, args, wrt)
-    except Exception as error:
-        raise without_internals(error) from error.__cause__
-
-
-def _check(fn: Callable[..., Any], args: tuple[Any, ...], wrt: Any) -> None:
+    fn = fn.__gradc_original__ if isinstance(fn, Compiled | BoundCompiled) else fn
     options = Options()
     function = Function(fn, wrt=0 if wrt is None else wrt, options=options)
     special, leaves = function.specialize(tree.map(_double, args), {})

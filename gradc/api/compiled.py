@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from gradc.api.backend import Options
 from gradc.api.edges import Edges, edges_of
-from gradc.api.frames import caller, name_of, without_internals
+from gradc.api.frames import caller, name_of, public, without_internals
 from gradc.api.function import Function
 from gradc.api.inline import inline_call
 from gradc.api.lower import Lowered, lower
@@ -106,29 +106,32 @@ class Compiled:
         except Exception as error:
             raise without_internals(error) from error.__cause__
 
+    @public
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """What a call with these arguments compiles to, without running it.
 
         Arrays may be given as types: `f.lower("f32[64, 10]", ...)`. It is the value-and-gradient function
         (the value's, if the result is no float scalar).
         """
-        return _outside(lower, self._function, args, kwargs)
+        return lower(self._function, args, kwargs)
 
+    @public
     def dump(self, /, *args: Any, stage: str = "optimized", of: str | None = None, **kwargs: Any) -> str:
         """The text of one stage for these arguments (or types: `"f32[64, 10]"`).
 
         `stage` is "traced", "grad", "optimized", "fused", "planned", "loops", "llvm" or "asm"; `of` is
         "value", "grad" or "value_and_grad" (the value if the result is no float scalar).
         """
-        return _outside(lower, self._function, args, kwargs, of).dump(stage)
+        return lower(self._function, args, kwargs, of).dump(stage)
 
+    @public
     def edges(self, /, *args: Any, **kwargs: Any) -> Edges:
         """A row for every edge of the traced graph, from a real run: name, user line, value, gradient.
 
         Inputs first, then every node's results; the loss has gradient 1, and None stands where a value is
         no float or has no path to the loss. `print` shows a table.
         """
-        return _outside(edges_of, self._function, args, kwargs)
+        return edges_of(self._function, args, kwargs)
 
     # Methods: `self` is an argument that does not count in `wrt`.
 
@@ -199,14 +202,6 @@ class BoundCompiled:
         return f"<compiled {self.__func__.__qualname__} of {self.__self__!r}>"
 
 
-def _outside(function: Callable[..., Any], *args: Any) -> Any:
-    """Call with errors as the user should see them."""
-    try:
-        return function(*args)
-    except Exception as error:
-        raise without_internals(error) from error.__cause__
-
-
 def _named(compiled: Compiled) -> Any:
     """What the module of a function holds under its qualified name."""
     import sys
@@ -239,6 +234,7 @@ def compile(
     threads: int | None = None,
     fast_math: bool = False,
 ) -> Callable[[Callable[..., Any]], Compiled]: ...
+@public
 def compile(
     fn: Callable[..., Any] | None = None,
     *,

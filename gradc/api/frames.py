@@ -9,16 +9,18 @@ import os
 import re
 import types
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from gradc.ir.errors import Source
 from gradc.trace.source import locate as caller
 
-__all__ = ["caller", "definition", "is_internal", "name_of", "plain", "without_internals"]
+__all__ = ["caller", "definition", "is_internal", "name_of", "plain", "public", "without_internals"]
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """Code in files below this folder is gradc's own."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
 E = TypeVar("E", bound=BaseException)
 
 
@@ -42,6 +44,19 @@ def without_internals(error: E) -> E:
         kept = types.TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     error.__suppress_context__ = error.__cause__ is None
     return error.with_traceback(kept)
+
+
+def public(fn: Callable[P, R]) -> Callable[P, R]:
+    """A function of the public API: errors that leave it have no frames of gradc's below it."""
+
+    @functools.wraps(fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return fn(*args, **kwargs)
+        except Exception as error:
+            raise without_internals(error) from error.__cause__
+
+    return call
 
 
 def plain(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradc.api.backend import stabilize
 from gradc.api.frames import caller, name_of
 from gradc.api.program import VALUE, Output, Program, template
 from gradc.api.signature import Parameters, Target
@@ -111,6 +112,7 @@ def _program(
     graph, captured, out_treedef, out_leaves = subtrace(
         lambda a, k: inner(*a, **k), args, kwargs, name=name_of(fn)
     )
+    graph = stabilize(graph)
     traced = [leaf for leaf in leaves if type(leaf) is Tracer and leaf.traced]
     positions = iter(range(len(traced)))
     places = [next(positions) if type(leaf) is Tracer and leaf.traced else None for leaf in leaves]

@@ -64,7 +64,8 @@ class Parameters:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            shown = f"{name_of(self.fn)}{self.signature}"
+            bare = [p.replace(annotation=Parameter.empty) for p in self.signature.parameters.values()]
+            shown = f"{name_of(self.fn)}{inspect.Signature(bare)}"
             raise ArgumentError(f"{shown}: {error}", caller()) from None
         bound.apply_defaults()
         return bound.args, bound.kwargs

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradc.api.compiled import BoundCompiled, Compiled
 from gradc.api.compiled import compile as compile_
-from gradc.api.frames import caller, name_of, without_internals
+from gradc.api.frames import caller, name_of, public
 from gradc.api.inline import inline_jvp, inline_vjp
 from gradc.ir.errors import ArgumentError
 from gradc.trace import is_tracing, tree
@@ -23,6 +23,7 @@ from gradc.trace import is_tracing, tree
 Function = Callable[..., Any]
 
 
+@public
 def grad(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Function:
     """The function that gives the gradient of `fn`, with `fn`'s parameters.
 
@@ -39,6 +40,7 @@ def grad(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Function:
     return _named(gradient, fn, "grad")
 
 
+@public
 def value_and_grad(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Function:
     """The function of `(value, gradient)`, or `((loss, aux), gradient)` with `has_aux`: see `grad`."""
     compiled = _compiled(_original(fn), wrt, has_aux)
@@ -49,6 +51,7 @@ def value_and_grad(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Functio
     return _named(both, fn, "value_and_grad")
 
 
+@public
 def vjp(fn: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """`(value, pullback)`: the value of `fn(*primals)`, and the transposed derivative there.
 
@@ -59,17 +62,18 @@ def vjp(fn: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ..
     fn = _original(fn)
     if is_tracing():
         return inline_vjp(fn, primals)
-    value = _outside(_compiled(fn), *primals)
+    value = _compiled(fn)(*primals)
     primals = tree.map(_own, primals)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         if is_tracing():
             return inline_vjp(fn, primals)[1](cotangent)
-        return _outside(_cached(fn, "pull", lambda: _pull(fn)), primals, cotangent)
+        return _cached(fn, "pull", lambda: _pull(fn))(primals, cotangent)
 
     return value, pullback
 
 
+@public
 def jvp(fn: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     """`(value, tangent)`: the value of `fn(*primals)`, and the derivative there in the direction `tangents`.
 
@@ -81,9 +85,10 @@ def jvp(fn: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tu
     _check_tuples(primals, tangents)
     if is_tracing():
         return inline_jvp(fn, primals, tangents)
-    return _outside(_cached(fn, "push", lambda: _push(fn)), primals, tangents)
+    return _cached(fn, "push", lambda: _push(fn))(primals, tangents)
 
 
+@public
 def hvp(
     fn: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -166,13 +171,6 @@ def _named(wrapper: Function, fn: Function, what: str, same_parameters: bool = T
         wrapper.__wrapped__ = fn  # pyright: ignore[reportFunctionMemberAccess]
         wrapper.__doc__ = f"`{what}` of `{name}`."
     return wrapper
-
-
-def _outside(fn: Function, *args: Any) -> Any:
-    try:
-        return fn(*args)
-    except Exception as error:
-        raise without_internals(error) from error.__cause__
 
 
 # What was compiled of a function lives as long as the function does.

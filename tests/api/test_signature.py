@@ -161,6 +161,7 @@ def test_leaf_names() -> None:
         assert name in head
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize(
     ("leaf", "what"),
     [
@@ -171,7 +172,7 @@ def test_leaf_names() -> None:
         (np.ones(3, np.longdouble), "float"),
         (np.array(["2020-01-01"], "M8[D]"), "datetime64"),
         (np.complex64(1), "complex64"),
-        (np.matrix([[1.0]]), "matrix"),
+        (np.ones((1, 1)).view(np.matrix), "matrix"),
         (np.ma.masked_array([1.0, 2.0], [True, False]), "Masked"),
         ({1, 2}, "set"),
         (bytearray(b"a"), "bytearray"),

@@ -1,0 +1,185 @@
+"""Bad input: what is said (golden files), where, and that nothing is broken afterwards."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradc
+
+x23 = np.arange(1.0, 7.0).reshape(2, 3)
+x3 = np.array([1.0, 2.0, 3.0])
+LEAKED: list[Any] = []
+
+
+def shapes_that_do_not_broadcast(x: Any, y: Any) -> Any:
+    scaled = x * 2
+    return np.sum(scaled + y)
+
+
+def matrices_that_do_not_fit(x: Any, y: Any) -> Any:
+    return np.sum(x @ y)
+
+
+def branch_on_an_array(x: Any) -> Any:
+    if np.sum(x) > 0:
+        return np.sum(x)
+    return np.sum(-x)
+
+
+def float_of_an_array(x: Any) -> Any:
+    return float(np.sum(x)) * 2
+
+
+def math_of_an_array(x: Any) -> Any:
+    return math.exp(np.sum(x).item())
+
+
+def range_over_a_traced_length(x: Any) -> Any:
+    return sum(x[i] for i in range(np.argmax(x)))
+
+
+def unsupported_function(x: Any) -> Any:
+    return np.sum(np.linalg.eig(x @ x.T)[0])
+
+
+def not_a_number(x: Any) -> Any:
+    return x * 2
+
+
+def several_numbers(x: Any) -> Any:
+    return np.sum(x), np.max(x)
+
+
+def an_integer(x: Any) -> Any:
+    return np.argmax(x)
+
+
+def aux_without_saying_so(x: Any) -> Any:
+    return np.sum(x), {"x": x}
+
+
+def helper(x: Any) -> Any:
+    return x + np.ones(17)
+
+
+def deep_in_a_helper(x: Any) -> Any:
+    return np.sum(helper(x))
+
+
+def leak(x: Any) -> Any:
+    LEAKED.append(x * 2)
+    return np.sum(x)
+
+
+def uses_a_leaked_tracer(x: Any) -> Any:
+    return np.sum(x * LEAKED[0])
+
+
+def raises_an_error_of_its_own(x: Any) -> Any:
+    raise RuntimeError("from the user's code")
+
+
+def halves(x: Any) -> Any:
+    return np.sum(x * 0.5)
+
+
+def fine(x: Any, *rest: Any) -> Any:
+    return np.sum(x * x)
+
+
+def leaked() -> Any:
+    LEAKED.clear()
+    gradc.compile(leak)(x3)
+    return gradc.compile(uses_a_leaked_tracer)(x3)
+
+
+CASES: dict[str, Callable[[], Any]] = {
+    "broadcast": lambda: gradc.compile(shapes_that_do_not_broadcast)(x23, np.ones(4)),
+    "matmul": lambda: gradc.compile(matrices_that_do_not_fit)(x23, x23),
+    "branch": lambda: gradc.compile(branch_on_an_array)(x3),
+    "float": lambda: gradc.compile(float_of_an_array)(x3),
+    "math": lambda: gradc.compile(math_of_an_array)(x3),
+    "range": lambda: gradc.compile(range_over_a_traced_length)(x3),
+    "unsupported": lambda: gradc.compile(unsupported_function)(x23),
+    "non-scalar-loss": lambda: gradc.compile(not_a_number).grad(x3),
+    "tuple-loss": lambda: gradc.compile(several_numbers).value_and_grad(x3),
+    "integer-loss": lambda: gradc.grad(an_integer)(x3),
+    "aux-unsaid": lambda: gradc.compile(aux_without_saying_so).grad(x3),
+    "aux-missing": lambda: gradc.compile(fine, has_aux=True).grad(x3),
+    "wrt-without-floats": lambda: gradc.compile(halves).grad(np.arange(3)),
+    "wrt-static": lambda: gradc.compile(fine, wrt=1).grad(x3, "text"),
+    "wrt-unknown-name": lambda: gradc.compile(shapes_that_do_not_broadcast, wrt="z"),
+    "wrt-unknown-position": lambda: gradc.compile(shapes_that_do_not_broadcast, wrt=2),
+    "wrt-negative": lambda: gradc.grad(fine, wrt=-1),
+    "wrt-twice": lambda: gradc.compile(shapes_that_do_not_broadcast, wrt=(0, "x")),
+    "wrt-list": lambda: gradc.grad(fine, wrt=[0]),
+    "wrt-empty": lambda: gradc.compile(fine, wrt=()),
+    "wrt-not-passed": lambda: gradc.compile(fine, wrt=3).grad(x3),
+    "complex": lambda: gradc.compile(fine)(x3 + 0j),
+    "object": lambda: gradc.compile(fine)({"inner": [np.array([1, "a"], object)]}),
+    "strings": lambda: gradc.compile(fine)(np.array(["a"])),
+    "half": lambda: gradc.compile(fine)(x3.astype(np.float16)),
+    "unhashable": lambda: gradc.compile(fine)(x3, {1, 2}),
+    "masked": lambda: gradc.compile(fine)(np.ma.masked_array(x3, [True, False, False])),
+    "missing-argument": lambda: gradc.compile(shapes_that_do_not_broadcast)(x3),
+    "leaked-tracer": leaked,
+    "helper": lambda: gradc.compile(deep_in_a_helper)(x3),
+    "classmethod": lambda: gradc.compile(classmethod(fine)),  # pyright: ignore
+    "not-a-function": lambda: gradc.compile(x3),  # pyright: ignore
+    "own-error": lambda: gradc.compile(raises_an_error_of_its_own)(x3),
+    "index-out-of-bounds": lambda: gradc.compile(lambda x, i: x[i])(x3, np.array([3])),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_message(case: str, golden: Callable[[str, str], None]) -> None:
+    before = x3.copy(), x23.copy()
+    with pytest.raises(Exception) as caught:
+        CASES[case]()
+    error = caught.value
+    text = f"{type(error).__name__}: {error}"
+    assert len(text.splitlines()) <= 12
+    if case != "own-error":
+        assert isinstance(error, gradc.GradcError)
+        assert case == "index-out-of-bounds" or __file__ in text, text
+    golden(f"errors/{case}.txt", text)
+    # The traceback is the user's: below the call, no line of gradc, and at most one frame of its front.
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if "/gradc/" in f.filename]
+    assert len(ours) <= 2, ours
+    assert error.__suppress_context__ or error.__context__ is None
+    # Nothing was changed, and the next call is right.
+    np.testing.assert_array_equal(before[0], x3)
+    np.testing.assert_array_equal(before[1], x23)
+    value, gradient = gradc.compile(fine).value_and_grad(x3)
+    assert value == 14.0 and list(gradient) == [2.0, 4.0, 6.0]
+
+
+def test_the_same_function_works_after_an_error() -> None:
+    f = gradc.compile(shapes_that_do_not_broadcast)
+    with pytest.raises(gradc.ShapeError):
+        f(x23, np.ones(4))
+    assert f(x23, x3) == np.sum(x23 * 2 + x3)
+    with pytest.raises(gradc.ShapeError):
+        f(x23, np.ones(4))
+    assert list(f.grad(x23, x3)[0]) == [2, 2, 2]
+
+
+def test_the_traceback_ends_in_the_users_line() -> None:
+    with pytest.raises(gradc.ShapeError) as caught:
+        gradc.compile(deep_in_a_helper)(x3)
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    names = [f.name for f in frames]
+    assert names[-2:] == ["deep_in_a_helper", "helper"], names
+
+
+def test_all_frames_stay_for_debugging(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setenv("GRADC_DEBUG", "1")
+    with pytest.raises(gradc.ShapeError) as caught:
+        gradc.compile(deep_in_a_helper)(x3)
+    assert any("gradc/trace" in f.filename for f in traceback.extract_tb(caught.value.__traceback__))
