@@ -150,6 +150,18 @@ def matcher(tree: Pattern) -> Callable[[Value, Bindings], bool]:
         return lambda value, bound: is_splat(value, number)
     assert isinstance(tree, Apply)
     op, parts = tree.op, [matcher(x) for x in tree.inputs]
+    first, last = parts[0], parts[-1]
+
+    def unary(value: Value, bound: Bindings) -> bool:
+        node = value.node
+        return node is not None and node.op.name == op and first(node.inputs[0], bound)
+
+    def binary(value: Value, bound: Bindings) -> bool:
+        node = value.node
+        if node is None or node.op.name != op:
+            return False
+        a, b = node.inputs
+        return first(a, bound) and last(b, bound)
 
     def match(value: Value, bound: Bindings) -> bool:
         node = value.node
@@ -157,7 +169,7 @@ def matcher(tree: Pattern) -> Callable[[Value, Bindings], bool]:
             return False
         return all(part(x, bound) for part, x in zip(parts, node.inputs, strict=True))
 
-    return match
+    return {1: unary, 2: binary}.get(len(parts), match)
 
 
 def emit_pattern(tree: Pattern, bound: Bindings, type: Type) -> Value:

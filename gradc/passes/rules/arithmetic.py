@@ -57,6 +57,11 @@ def add_negative_zero(x: Pattern) -> Equation:
 
 
 @rule
+def add_same(x: Pattern) -> Equation:
+    return x + x, x * 2
+
+
+@rule
 def sub_zero(x: Pattern) -> Equation:
     return x - 0.0, x
 

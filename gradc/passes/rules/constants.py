@@ -45,10 +45,12 @@ def evaluated(node: Node, inputs: list[Any]) -> np.ndarray | None:
 @rewrites(*FOLDED)
 def fold_splats(node: Node) -> Value | None:
     """f(splat, splat) => splat"""
-    numbers = [splat(x) for x in node.inputs]
-    if any(number is None for number in numbers):
-        return None
-    scalars = [x.dtype.type(number) for x, number in zip(node.inputs, numbers, strict=True)]
+    scalars = []
+    for x in node.inputs:
+        number = splat(x)
+        if number is None:
+            return None
+        scalars.append(x.dtype.type(number))
     array = evaluated(node, scalars)
     return None if array is None else constant(array[()], node.types[0])
 
@@ -76,9 +78,10 @@ def written_splat(node: Node) -> Value | None:
 def fold_small(node: Node) -> Value | None:
     """f([1, 2], [3, 4]) => [f(1, 3), f(2, 4)]"""
     type = node.types[0]
-    if type.size > WRITTEN_OUT or not all(known(x) for x in node.inputs):
-        return None
-    if any(x.type.size > WRITTEN_OUT for x in node.inputs):
+    for x in node.inputs:
+        if not known(x) or x.type.size > WRITTEN_OUT:
+            return None
+    if type.size > WRITTEN_OUT:
         return None
     inputs = [
         np.broadcast_to(np.array(x.node.attrs["value"], x.dtype), x.shape) for x in node.inputs if x.node

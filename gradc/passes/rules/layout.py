@@ -14,7 +14,8 @@ ELEMENTWISE = tuple(op.name for op in OPS.values() if op.elementwise and op.name
 
 def made_by(value: Value, *ops: str) -> Node | None:
     """The node that makes the value, if it is one of these ops."""
-    return value.node if value.node is not None and value.node.op.name in ops else None
+    node = value.node
+    return node if node is not None and node.op.name in ops else None
 
 
 @rewrites("reshape", "broadcast", "transpose")
@@ -103,15 +104,15 @@ def reshape_of_broadcast(node: Node) -> Value | None:
 @rewrites(*ELEMENTWISE)
 def compute_before_broadcast(node: Node) -> Value | None:
     """f(broadcast(x), broadcast(y), splat) => broadcast(f(x, y, splat)), at the axes that x or y has"""
-    shape, kept, found = node.types[0].shape, set(), False
+    spreads = []
     for x in node.inputs:
         spread = made_by(x, "broadcast")
         if spread is not None:
-            kept.update(spread.attrs["axes"])
-            found = True
+            spreads.append(spread)
         elif splat(x) is None:
             return None
-    if not found or len(kept) == len(shape):
+    shape, kept = node.types[0].shape, {a for spread in spreads for a in spread.attrs["axes"]}
+    if not spreads or len(kept) == len(shape):
         return None
     axes = tuple(sorted(kept))
     small = tuple(shape[a] for a in axes)

@@ -19,6 +19,8 @@ CASES = [
     fires("add_negative_zero", lambda x: x + -0.0, lambda x: x, V),
     fires("add_negative_zero", lambda x: x + 0, lambda x: x, N),
     stays("add_negative_zero", lambda x: x + 0.0, V),
+    fires("add_same", lambda x: x + x, lambda x: x * 2, V),
+    fires("add_same", lambda x: x + x, lambda x: x * 2, N),
     fires("sub_zero", lambda x: x - 0.0, lambda x: x, V),
     stays("sub_zero", lambda x: x - -0.0, V),
     fires("zero_sub", lambda x: -0.0 - x, lambda x: -x, V),
