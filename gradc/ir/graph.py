@@ -213,6 +213,7 @@ class Builder:
             self.known.update(node.results)
         self.captures = captures
         self.captured: dict[Value, Value] = {}
+        self.notes: dict[str, None] = {}
         self.source: Source | None = None
         self.locate: Callable[[], Source | None] | None = None
 
@@ -266,6 +267,7 @@ class Builder:
         return self.add(Node(op, inputs, attrs, types, source))
 
     def build(self, name: str, outputs: Iterable[Value], **fields: Any) -> Graph:
+        fields.setdefault("notes", tuple(self.notes))
         return Graph(name, self.inputs, self.nodes, [self.own(x) for x in outputs], **fields)
 
 
@@ -343,6 +345,7 @@ def inline(graph: Graph, inputs: Iterable[Value]) -> list[Value]:
     """Emit a graph's nodes into the current builder on other inputs; its outputs there."""
     env: dict[Value, Value] = dict(zip(graph.inputs, inputs, strict=True))
     builder = current()
+    builder.notes.update(dict.fromkeys(graph.notes))
     for node in graph.nodes:
         with builder.at(node.source):
             copy = builder.emit(node.op, tuple([env[x] for x in node.inputs]), node.attrs, node.types[0])
