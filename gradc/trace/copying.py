@@ -143,6 +143,7 @@ class Substitution:
         self._globals: dict[int, Globals] = {}
         self._builtins: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._cells: dict[int, tuple[types.CellType, types.CellType, Any]] = {}
+        self._library: dict[int, tuple[Any, Any]] = {}
         self._pending: list[Callable[[], None]] = []
         self._busy = False
 
@@ -155,7 +156,11 @@ class Substitution:
         new = self._substitute(obj, name)
         if id(obj) not in self._memo:
             self._remember(obj, new)
-        # Closures refer to functions that refer to closures: a list instead of recursion.
+        self._finish()
+        return new
+
+    def _finish(self) -> None:
+        """Fill what was put off: closures refer to functions that refer to closures, without end."""
         if not self._busy:
             self._busy = True
             try:
@@ -163,7 +168,6 @@ class Substitution:
                     self._pending.pop()()
             finally:
                 self._busy = False
-        return new
 
     def _remember(self, obj: Any, new: Any) -> None:
         self._memo[id(obj)] = obj, new
@@ -231,8 +235,20 @@ class Substitution:
             return MATH[f.__code__]
         if f in FUNCTIONS or _is_numpy(f.__module__):
             return function(f)
-        if not is_user_file(f.__code__.co_filename):
-            return f
+        return self._copied(f) if is_user_file(f.__code__.co_filename) else f
+
+    def library(self, f: types.FunctionType) -> Any:
+        """A copy of a function of NumPy's or SciPy's, which `f` itself does not stand for elsewhere."""
+        if id(f) not in self._library:
+            known = self._memo.pop(id(f), None)
+            self._library[id(f)] = f, self._copied(f)
+            self._memo.pop(id(f))
+            if known is not None:
+                self._memo[id(f)] = known
+            self._finish()
+        return self._library[id(f)][1]
+
+    def _copied(self, f: types.FunctionType) -> types.FunctionType:
         scope = self.globals_for(f.__globals__)
         scope.fill(f.__code__)
         cells = (
@@ -297,6 +313,8 @@ class Substitution:
             return MATH[obj]
         owner = obj.__self__
         if type(owner) is np.ndarray:  # dot = A.dot
+            return getattr(self(owner), obj.__name__)
+        if type(owner) is np.ufunc:  # umr_sum = np.add.reduce, in NumPy itself
             return getattr(self(owner), obj.__name__)
         return function(obj) if obj in FUNCTIONS or _is_numpy(obj.__module__) else obj
 

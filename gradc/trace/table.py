@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from gradc.ir import ShapeError, TraceError
 from gradc.trace.lift import any_traced, concrete, plain
 from gradc.trace.registry import FUNCTIONS, INSTEAD, SCIPY
-from gradc.trace.source import fail
+from gradc.trace.source import fail, locate
+from gradc.trace.state import current_trace
 from gradc.trace.tracer import name_result
 
 
@@ -83,25 +86,27 @@ def no_writes(what: str) -> None:
 
 
 def function(original: Any) -> Any:
-    """Our function for one of NumPy's or SciPy's; if we lack it, one that takes concrete arrays only."""
+    """Our function for one of NumPy's or SciPy's; or what stands for one that is not in the table."""
     try:
         return FUNCTIONS[original]
     except KeyError:
         pass
     module, name = getattr(original, "__module__", None) or "numpy", getattr(original, "__name__", "?")
-    if name in SCIPY and _is_special(original, module):
+    special = _is_special(original, module, name)
+    if special and name in SCIPY:
         entry = SCIPY[name](original)
     else:
-        entry = ConcreteOnly(original, f"{_public(module)}.{name}")
+        entry = ConcreteOnly(original, f"{'scipy.special' if special else _public(module)}.{name}")
     FUNCTIONS[original] = entry
     return entry
 
 
-def _is_special(original: Any, module: str) -> bool:
+def _is_special(original: Any, module: str, name: str) -> bool:
+    """Whether it is a function of `scipy.special`: that module's ufuncs do not say where they come from."""
     if module.startswith("scipy.special"):
         return True
-    special = sys.modules.get("scipy.special")  # its ufuncs do not say where they come from
-    return special is not None and getattr(special, original.__name__, None) is original
+    special = sys.modules.get("scipy.special")
+    return special is not None and getattr(special, name, None) is original
 
 
 def _public(module: str) -> str:
@@ -113,7 +118,11 @@ def _public(module: str) -> str:
 
 
 class ConcreteOnly:
-    """A function that gradc does not trace: it runs on concrete arrays, and says so for traced ones."""
+    """A function that is not in the table: with concrete arrays it runs as it is.
+
+    With traced ones, if it is written in Python, a copy of it runs as the user's own functions do: many are
+    compositions of functions that are in the table.
+    """
 
     def __init__(self, original: Any, name: str) -> None:
         self.original = original
@@ -121,9 +130,20 @@ class ConcreteOnly:
         self.__name__ = getattr(original, "__name__", name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if any_traced(args) or any_traced(kwargs):
-            fail(f"gradc cannot trace {self.name}", INSTEAD.get(self.name))
-        return run_concrete(self.original, args, kwargs)
+        if not any_traced(args) and not any_traced(kwargs):
+            return run_concrete(self.original, args, kwargs)
+        implementation = getattr(self.original, "_implementation", self.original)
+        cause = None
+        if isinstance(implementation, FunctionType):
+            try:
+                result = current_trace().substitute.library(implementation)(*args, **kwargs)
+                return name_result(result, sys._getframe(1))
+            except (TraceError, TypeError, AttributeError) as error:
+                if isinstance(error, ShapeError):  # what the user passed does not fit
+                    raise
+                cause = error
+        message = f"gradc cannot trace {self.name}"
+        raise TraceError(message, locate(), INSTEAD.get(self.name)) from cause
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(self.original, attribute)

@@ -267,6 +267,22 @@ def _argument(text: str, indices: bool) -> Any:
     return array([int(n) for n in shape.split(",")], dtype)
 
 
+# Not in the table: NumPy's own code for them runs on tracers.
+LIBRARY = words(
+    """
+    np.polyadd(x[0],x[1]) np.polyder(x[0]) np.resize(x,(2,2)) np.angle(x) np.iscomplex(x) np.real_if_close(x)
+    np.apply_over_axes(np.sum,x,[0]) np.linalg.vector_norm(x) np.linalg.matrix_norm(x) np.linalg.trace(x)
+    np.linalg.cross(x,x) np.logspace(x[0],x[1],3) np.matvec(x,x[0]) np.vecmat(x[:,0],x)
+    """
+)
+
+
+@pytest.mark.parametrize("text", LIBRARY)
+def test_library(text: str) -> None:
+    if hasattr(np, text[3:9]) or not text.startswith(("np.matvec", "np.vecmat")):  # newer than NumPy 2.0
+        case(text, array((4, 3)))
+
+
 @pytest.mark.parametrize("types,text", _cases())
 def test_expression(types: str, text: str) -> None:
     case(text, *[_argument(t, i == 1 and t[0] == "i") for i, t in enumerate(types.split(";"))])

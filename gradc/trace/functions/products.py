@@ -129,6 +129,16 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **_: Any) -> Tracer:
     return _finished(sum_of_products(a, b), dtype)
 
 
+@implements(np.matvec) if hasattr(np, "matvec") else lambda fn: fn
+def matvec(x1: Any, x2: Any, /, **_: Any) -> Tracer:
+    return FUNCTIONS[np.squeeze](matmul(x1, FUNCTIONS[np.expand_dims](x2, -1)), -1)
+
+
+@implements(np.vecmat) if hasattr(np, "vecmat") else lambda fn: fn
+def vecmat(x1: Any, x2: Any, /, **_: Any) -> Tracer:
+    return FUNCTIONS[np.squeeze](matmul(FUNCTIONS[np.expand_dims](x1, -2), x2), -2)
+
+
 @implements(np.tensordot, np.linalg.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tracer:
     """Contract `axes` of both: one matrix product between the axes that stay and those that vanish."""

@@ -10,11 +10,12 @@ import numpy as np
 from gradc.ir import Value, emit
 from gradc.ir.op import full_like
 from gradc.ir.ops.elementwise import where
-from gradc.trace.functions.ufuncs import isnan, scipy_ufunc
+from gradc.trace.functions.ufuncs import isnan
 from gradc.trace.lift import operand, traced, wrap
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.table import implements_scipy
 from gradc.trace.tracer import Tracer
+from gradc.trace.ufunc import scipy_ufunc
 
 for _name in ("expit", "erf", "erfc", "exp2", "expm1", "log1p", "cbrt"):
     scipy_ufunc(_name)(lambda x, name=_name: emit(name, x))

@@ -1,0 +1,161 @@
+"""NumPy's ufuncs in a trace: promotion, broadcasting and options once for all of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradc.ir import ShapeError, Value
+from gradc.trace.lift import any_traced, common_shape, key, loop_dtypes, operand, supported, value_of, wrap
+from gradc.trace.registry import FUNCTIONS, SCIPY
+from gradc.trace.source import fail
+from gradc.trace.table import ConcreteOnly, no_writes, run_concrete
+from gradc.trace.tracer import Tracer, name_result
+
+Rule = Callable[..., Any]
+
+
+class Ufunc:
+    """One of NumPy's ufuncs: promotion and broadcasting here, the elements in `rule`.
+
+    `rule(*values)` takes values of one shape, of the dtypes of the loop that NumPy would run, and gives the
+    value of the result, or a tuple.
+    """
+
+    def __init__(self, original: np.ufunc, rule: Rule) -> None:
+        self.original = original
+        self.rule = rule
+        self.__name__ = original.__name__
+
+    def __repr__(self) -> str:
+        return repr(self.original)
+
+    def __call__(
+        self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None, **kwargs: Any
+    ) -> Any:
+        nin = self.original.nin
+        if out is not None or len(args) > nin:
+            no_writes(f"out= of np.{self.__name__}")
+        options = {**kwargs, **({"dtype": dtype} if dtype is not None else {})}
+        if not any_traced(args) and not any_traced(where):
+            return run_concrete(
+                self.original, args, options if where is True else {**options, "where": where}
+            )
+        if where is not True:
+            fail(f"np.{self.__name__} with where= leaves elements undefined", "np.where(mask, result, x)")
+        return name_result(self.apply(args, dtype), sys._getframe(1))
+
+    def operate(self, *args: Any) -> Any:
+        """The same for an operator, where Python floats stay Python floats."""
+        if not any_traced(args):
+            return run_concrete(self.original, args, {})
+        result = self.apply(args)
+        if all([type(x) in (int, float, bool) or (type(x) is Tracer and x.weak) for x in args]):
+            for y in result if isinstance(result, tuple) else (result,):
+                y.weak = y.dtype.kind == "f"
+        return result
+
+    def apply(self, args: tuple[Any, ...], dtype: Any = None) -> Any:
+        """Promote, broadcast, and apply the rule; some argument is traced."""
+        args = tuple([operand(x) for x in args])
+        if len(args) != self.original.nin:
+            raise TypeError(f"{self.__name__}() takes {self.original.nin} positional arguments")
+        dtypes = self.dtypes(args, dtype)
+        nin = len(args)
+        for d in dtypes:
+            supported(d, f"np.{self.__name__} of these operands")
+        shape = common_shape(*args)
+        if special := SPECIAL.get(self.original):
+            result = special(args, dtypes, shape)
+            if result is not None:
+                return wrap(result)
+        values = [value_of(x, d, shape) for x, d in zip(args, dtypes[:nin], strict=True)]
+        result = self.rule(*values)
+        if isinstance(result, tuple):
+            return tuple([wrap(y) for y in result])
+        assert result.dtype == dtypes[nin], (self.__name__, result.dtype, dtypes)
+        return wrap(result)
+
+    def dtypes(self, args: tuple[Any, ...], dtype: Any = None) -> tuple[np.dtype, ...]:
+        """The dtypes of NumPy's loop for these operands."""
+        keys = tuple([key(x) for x in args])
+        try:
+            if dtype is not None:
+                signature: Any = keys + (None,) * self.original.nout
+                chosen = (None,) * self.original.nin + (np.dtype(dtype),) * self.original.nout
+                return tuple(self.original.resolve_dtypes(signature, signature=chosen, casting="same_kind"))
+            return loop_dtypes(self.original, keys)
+        except TypeError as error:
+            names = " and ".join(k.__name__ if isinstance(k, type) else str(k) for k in keys)
+            instead = BOOL_INSTEAD.get(self.original)
+            fail(
+                f"NumPy has no {self.__name__} for {names}",
+                instead if instead and np.dtype(bool) in keys else f"cast the operands first ({error})"[:90],
+                ShapeError,
+            )
+
+    def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
+        """The reduction, where there is a function for it: `np.add.reduce` is `np.sum` along axis 0."""
+        reduction = REDUCTIONS.get(self.original)
+        if not any_traced(array) and out is None:
+            return run_concrete(self.original.reduce, (array, axis, dtype), kwargs)
+        if reduction is None:
+            fail(f"gradc cannot trace np.{self.__name__}.reduce", "np.sum, np.prod, np.max, np.min, np.all")
+        options = {} if dtype is None else {"dtype": dtype}
+        return FUNCTIONS[reduction](array, axis=axis, out=out, **options, **kwargs)
+
+    def outer(self, a: Any, b: Any, **kwargs: Any) -> Any:
+        """All pairs: the axes of `a`, then those of `b`."""
+        ndim = np.ndim(b) if type(b) is not Tracer else b.ndim
+        a = operand(a)
+        shape = (a.shape if type(a) is Tracer else np.shape(a)) + (1,) * ndim
+        return self(FUNCTIONS[np.reshape](a, shape), b, **kwargs)
+
+    def at(self, *args: Any, **kwargs: Any) -> Any:
+        fail(f"gradc does not write into arrays: np.{self.__name__}.at", "np.where, np.bincount or a matmul")
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.original, name)
+        return ConcreteOnly(value, f"np.{self.__name__}.{name}") if callable(value) else value
+
+
+REDUCTIONS = {
+    np.add: np.sum,
+    np.multiply: np.prod,
+    np.maximum: np.max,
+    np.minimum: np.min,
+    np.logical_and: np.all,
+    np.logical_or: np.any,
+}
+
+BOOL_INSTEAD = {
+    np.subtract: "x ^ y, or cast one of them: x.astype(int) - y",
+    np.negative: "~x",
+}
+
+SPECIAL: dict[np.ufunc, Callable[[tuple[Any, ...], tuple[np.dtype, ...], tuple[int, ...]], Value | None]] = {}
+"""Cases that depend on the operands themselves: a static exponent, an integer that does not fit."""
+
+
+def ufunc(*originals: np.ufunc) -> Callable[[Rule], Rule]:
+    """Register the rule of NumPy's ufuncs."""
+
+    def register(rule: Rule) -> Rule:
+        for original in originals:
+            FUNCTIONS[original] = Ufunc(original, rule)
+        return rule
+
+    return register
+
+
+def scipy_ufunc(name: str) -> Callable[[Rule], Rule]:
+    """Register the rule of `scipy.special.<name>`."""
+
+    def register(rule: Rule) -> Rule:
+        SCIPY[name] = lambda original: Ufunc(original, rule)
+        return rule
+
+    return register
