@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gradc.ir.graph import Graph
 from gradc.passes import pipeline
-from gradc.runtime.executable import Executable, load
+
+if TYPE_CHECKING:
+    from gradc.runtime.executable import Executable
 
 GRAPH_STAGES = ("traced", *pipeline.STAGES)
 """The stages whose text is a graph."""
@@ -16,7 +18,7 @@ GRAPH_STAGES = ("traced", *pipeline.STAGES)
 STAGES = (*GRAPH_STAGES, "loops", "llvm", "asm")
 """What `dump(stage=)` shows, in order."""
 
-__all__ = ["GRAPH_STAGES", "STAGES", "Executable", "Observer", "Options", "build", "run_stages", "stabilize"]
+__all__ = ["GRAPH_STAGES", "STAGES", "Observer", "Options", "build", "run_stages", "stabilize"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def run_stages(graph: Graph, options: Options, until: str, observer: Observer | 
 
 def build(graph: Graph, options: Options, observer: Observer | None = None) -> Executable:
     """Compile a graph (of a value, or with its gradients) to something that runs."""
+    from gradc.runtime.executable import load  # with LLVM, which takes time to load
+
     observer = observer or observe()
     executable = load(run_stages(graph, options, "planned", observer))
     if observer is not None and observer.wants_code:

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from gradc.api.backend import Options
 from gradc.api.edges import Edges, edges_of
-from gradc.api.frames import caller, name_of, public, without_internals
+from gradc.api.frames import caller, name_of, public, strip_internals
 from gradc.api.function import Function
 from gradc.api.inline import inline_call
 from gradc.api.lower import Lowered, lower
@@ -48,7 +48,8 @@ class Front:
                             return result
                 return self.slow(args, kwargs)
             except Exception as error:
-                raise without_internals(error) from error.__cause__
+                strip_internals(error)
+                raise
 
         return call
 
@@ -104,7 +105,8 @@ class Compiled:
                         return result
             return front.slow(args, kwargs)
         except Exception as error:
-            raise without_internals(error) from error.__cause__
+            strip_internals(error)
+            raise
 
     @public
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
@@ -267,10 +269,12 @@ def compile(
         raise ArgumentError(
             f"gradc.compile takes a function, not {fn!r:.60}", caller(), "@gradc.compile above a def"
         )
+    if threads is None and (given := os.environ.get("GRADC_THREADS", "").strip()):
+        threads = int(given) if given.isdecimal() else 0
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise ArgumentError(f"threads={threads!r} is no number of threads", caller(), "threads=1 or more")
-    if threads is None and (given := os.environ.get("GRADC_THREADS")):
-        threads = max(int(given), 1)
+        raise ArgumentError(
+            f"threads={threads!r} is no number of threads", caller(), "threads=1 or more; so GRADC_THREADS"
+        )
     if isinstance(fn, Compiled | BoundCompiled):
         fn = fn.__gradc_original__
     options = Options(threads=threads, fast_math=bool(fast_math))

@@ -11,17 +11,16 @@ import types
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from gradc.ir.errors import Source
+from gradc.ir.errors import GradcError, Source
 from gradc.trace.source import locate as caller
 
-__all__ = ["caller", "definition", "is_internal", "name_of", "plain", "public", "without_internals"]
+__all__ = ["caller", "definition", "is_internal", "name_of", "plain", "public", "strip_internals"]
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """Code in files below this folder is gradc's own."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
-E = TypeVar("E", bound=BaseException)
 
 
 def is_internal(code: types.CodeType) -> bool:
@@ -29,10 +28,10 @@ def is_internal(code: types.CodeType) -> bool:
     return code.co_filename.startswith((HOME, "<frozen", "<@beartype"))
 
 
-def without_internals(error: E) -> E:
-    """The error with gradc's frames taken out of its traceback; all of them stay under GRADC_DEBUG."""
+def strip_internals(error: BaseException) -> None:
+    """Take gradc's frames out of an error's traceback, and what gradc caught on the way; not under GRADC_DEBUG."""
     if os.environ.get("GRADC_DEBUG", "0") not in ("", "0"):
-        return error
+        return
     frames = []
     traceback = error.__traceback__
     while traceback is not None:
@@ -42,8 +41,9 @@ def without_internals(error: E) -> E:
     kept: types.TracebackType | None = None
     for entry in reversed(frames):
         kept = types.TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-    error.__suppress_context__ = error.__cause__ is None
-    return error.with_traceback(kept)
+    error.__traceback__ = kept
+    if isinstance(error, GradcError) and error.__cause__ is None:
+        error.__suppress_context__ = True
 
 
 def public(fn: Callable[P, R]) -> Callable[P, R]:
@@ -54,7 +54,8 @@ def public(fn: Callable[P, R]) -> Callable[P, R]:
         try:
             return fn(*args, **kwargs)
         except Exception as error:
-            raise without_internals(error) from error.__cause__
+            strip_internals(error)
+            raise
 
     return call
 

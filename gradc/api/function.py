@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import sys
 import threading
 import warnings
@@ -72,7 +73,8 @@ class Function:
         native = special[mode]
         result, entry = native(special.given(leaves))
         # Flat: the arguments are the leaves, and what the entry gives is the result.
-        flat = native.finish is None and len(special.positions) == len(args) == len(leaves) and not kwargs
+        flat = native.finish is None and not kwargs and len(special.positions) == len(args) == len(leaves)
+        flat = flat and all(map(operator.is_, args, leaves))  # and not [x], a tree of one leaf
         return result, (entry if flat else None)
 
     def specialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialization, list[Any]]:

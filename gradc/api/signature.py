@@ -176,8 +176,10 @@ def leaf_key(leaf: Any) -> Hashable:
         return WEAK
     if cls in BY_VALUE:
         return cls, leaf
-    if isinstance(leaf, np.ndarray | np.generic):
+    if isinstance(leaf, np.generic) or cls is np.memmap:
         return _native(leaf.dtype), np.shape(leaf)
+    if isinstance(leaf, np.ndarray):  # a kind of its own, which `check_leaf` does not let pass
+        return cls, id(leaf)
     if isinstance(leaf, float):  # a subclass
         return WEAK
     return static_key(leaf)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gradc.api import backend
-from gradc.api.backend import Executable, Observer, Options
+from gradc.api.backend import Observer, Options
 from gradc.api.program import Output, Program, template
 from gradc.api.signature import BY_VALUE, kind_of, native_leaf
 from gradc.ir.graph import Graph
 from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
 from gradc.trace import tree
+
+if TYPE_CHECKING:
+    from gradc.runtime.executable import Executable
 
 
 def structure_of(shape: Any) -> Structure:

@@ -318,12 +318,17 @@ def test_compiled_of_compiled() -> None:
     same(gradc.compile(lambda x: inner.grad(x) + inner.value_and_grad(x)[1])(x3), x3 * 4)
 
 
-def test_options() -> None:
+def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     f = gradc.compile(threads=2, fast_math=True)(lambda x: x + 1)
     same(f(x3), x3 + 1)
     for threads in (0, -1, True, 1.5):
         with pytest.raises(gradc.ArgumentError, match="threads="):
             gradc.compile(lambda x: x, threads=threads)  # pyright: ignore
+    monkeypatch.setenv("GRADC_THREADS", "many")
+    with pytest.raises(gradc.ArgumentError, match="GRADC_THREADS"):
+        gradc.compile(lambda x: x)
+    monkeypatch.setenv("GRADC_THREADS", "1")
+    same(gradc.compile(lambda x: x + 1)(x3), x3 + 1)
     with pytest.raises(gradc.ArgumentError, match="takes a function"):
         gradc.compile(3)  # pyright: ignore
 

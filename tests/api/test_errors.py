@@ -152,7 +152,7 @@ def test_message(case: str, golden: Callable[[str, str], None]) -> None:
     # The traceback is the user's: below the call, no line of gradc, and at most one frame of its front.
     ours = [f for f in traceback.extract_tb(error.__traceback__) if "/gradc/" in f.filename]
     assert len(ours) <= 2, ours
-    assert error.__suppress_context__ or error.__context__ is None
+    assert error.__suppress_context__ or error.__context__ is None, repr(error.__context__)
     # Nothing was changed, and the next call is right.
     np.testing.assert_array_equal(before[0], x3)
     np.testing.assert_array_equal(before[1], x23)
@@ -176,6 +176,18 @@ def test_the_traceback_ends_in_the_users_line() -> None:
     frames = traceback.extract_tb(caught.value.__traceback__)
     names = [f.name for f in frames]
     assert names[-2:] == ["deep_in_a_helper", "helper"], names
+
+
+def test_the_users_own_errors_keep_their_context() -> None:
+    def fn(x: Any) -> Any:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise RuntimeError("second")  # noqa: B904
+
+    with pytest.raises(RuntimeError) as caught:
+        gradc.compile(fn)(x3)
+    assert isinstance(caught.value.__context__, KeyError) and not caught.value.__suppress_context__
 
 
 def test_all_frames_stay_for_debugging(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

@@ -153,6 +153,27 @@ def test_static_objects_are_not_kept_alive() -> None:
     assert gone() is None and not f._function.table
 
 
+def test_a_tree_of_one_leaf_is_no_leaf() -> None:
+    f = gradc.compile(lambda x: x[0] * 2)
+    for _ in range(3):
+        assert list(f([x3])) == [2.0, 4.0, 6.0]
+        assert f(x3) == 2.0
+        assert list(f({0: x3})) == [2.0, 4.0, 6.0]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_subclasses_are_refused_after_arrays_too() -> None:
+    f = gradc.compile(lambda x: x * x)
+    for shape in ((1, 1), (2, 2)):
+        f(np.ones(shape))
+        for wrong in (
+            np.ones(shape).view(np.matrix),
+            np.ma.masked_array(np.ones(shape), np.ones(shape, bool)),
+        ):
+            with pytest.raises(gradc.ArgumentError, match="np.asarray"):
+                f(wrong)
+
+
 def test_leaf_names() -> None:
     f = gradc.compile(lambda p, *rest, **options: (p, rest, options))
     text = f.dump({"W": x3, "odd key": [x3]}, x3, x3, scale=1.0, stage="traced")
