@@ -170,7 +170,7 @@ def test_subclasses_are_refused_after_arrays_too() -> None:
             np.ones(shape).view(np.matrix),
             np.ma.masked_array(np.ones(shape), np.ones(shape, bool)),
         ):
-            with pytest.raises(gradc.ArgumentError, match="np.asarray"):
+            with pytest.raises(gradc.ArgumentError, match=r"np\.asarray"):
                 f(wrong)
 
 
