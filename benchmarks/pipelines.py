@@ -1,4 +1,4 @@
-"""Which of LLVM's passes pay: compile time and run time of one training step's code under several pipelines."""
+"""Which of LLVM's passes pay: compile and run time of a network's gradient under several pipelines."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from gradc.inspect import debug as _debug
 from gradc.ir.errors import (
     ArgumentError,
     GradcError,
-    IndexOutOfBounds,
+    IndexOutOfBoundsError,
     ParseError,
     ShapeError,
     TraceError,
@@ -44,7 +44,7 @@ __all__ = [
     "FitResult",
     "GradcError",
     "GradientError",
-    "IndexOutOfBounds",
+    "IndexOutOfBoundsError",
     "ParseError",
     "ShapeError",
     "TraceError",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Function:
-    """Writes the instructions of one function; registers of the loop IR become SSA names or splats of them."""
+    """Writes the instructions of one function; registers of the loop IR become SSA names, or splats."""
 
     def __init__(self, module: Module, kernel: KernelCode, symbol: str) -> None:
         self.module = module
@@ -208,9 +208,8 @@ class Function:
         """The operand, with the identity in the lanes that do not count."""
         t = llvm_type(x.dtype, lanes)
         value = self.operand(x, lanes)
-        return self.let(
-            f"select <{lanes} x i1> {active_lanes(lanes, active)}, {t} {value}, {t} {literal(other, x.dtype, lanes)}"
-        )
+        mask, rest = active_lanes(lanes, active), literal(other, x.dtype, lanes)
+        return self.let(f"select <{lanes} x i1> {mask}, {t} {value}, {t} {rest}")
 
     def reduce_lanes(self, x: Register, op: str) -> str:
         """Halves are combined until one lane is left: a fixed tree."""
@@ -227,7 +226,8 @@ class Function:
             name, lanes = ROWS[op](Context(self, x.dtype, x.dtype, half), *parts), half
         return name
 
-    # -- memory: masked accesses in their older form, with the alignment as an argument, which every LLVM reads
+    # -- memory: masked accesses in their older form, with the alignment as an argument, which every LLVM
+    # reads
 
     def pointer(self, address: Address, dtype: np.dtype, lanes: int) -> str:
         """The pointer to the first lane, or a vector of pointers for gathers."""
@@ -268,7 +268,12 @@ class Function:
         elif load.active is not None:
             mask = active_lanes(lanes, load.active)
             name = f"llvm.masked.load.{suffix(dtype, lanes)}.p0"
-            arguments = [("ptr", pointer), ("i32", str(size)), (f"<{lanes} x i1>", mask), (v, "zeroinitializer")]
+            arguments = [
+                ("ptr", pointer),
+                ("i32", str(size)),
+                (f"<{lanes} x i1>", mask),
+                (v, "zeroinitializer"),
+            ]
             value = self.call(name, v, arguments)
         else:
             value = self.let(f"load {v}, ptr {pointer}, align {size}")
@@ -286,10 +291,9 @@ class Function:
         mask = active_lanes(lanes, store.active)
         if self.is_scattered(address, lanes):
             name = f"llvm.masked.scatter.{suffix(dtype, lanes)}.v{lanes}p0"
-            self.module.declare(f"declare void @{name}({v}, <{lanes} x ptr>, <{lanes} x i1>)")
-            self.do(
-                f"call void @{name}({v} {value}, <{lanes} x ptr> align {size} {pointer}, <{lanes} x i1> {mask})"
-            )
+            pointers, flags = f"<{lanes} x ptr>", f"<{lanes} x i1>"
+            self.module.declare(f"declare void @{name}({v}, {pointers}, i32, {flags})")
+            self.do(f"call void @{name}({v} {value}, {pointers} {pointer}, i32 {size}, {flags} {mask})")
         elif store.active is not None:
             name = f"llvm.masked.store.{suffix(dtype, lanes)}.p0"
             self.module.declare(f"declare void @{name}({v}, ptr, i32, <{lanes} x i1>)")

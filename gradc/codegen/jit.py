@@ -49,8 +49,8 @@ class Code:
 def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     """The few passes that our text needs; loop order, vectors and hoisting are done before.
 
-    Elementary functions are inlined, accumulators and counters move from memory to registers, and what is left
-    over goes. LLVM's standard pipelines take several times as long and give no faster code (measured in
+    Elementary functions are inlined, accumulators and counters move from memory to registers, and what is
+    left over goes. LLVM's standard pipelines take several times as long and give no faster code (measured in
     benchmarks/pipelines.py).
     """
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))

@@ -1,14 +1,14 @@
 """The loop IR: explicit loops, loads, stores and vector computations of one kernel. Made to be read in dumps.
 
-    kernel add_tanh(in0: f32[32, 64], in1: f32[64]) -> (out0: f32[32, 64]) {
-      for i0 in 0..32:
-        for i1 in 0..64 by 16:
-          %0: f32x16 = load in0[64*i0 + i1]
-          %1: f32x16 = load in1[i1]
-          %2: f32x16 = add(%0, %1)
-          %3: f32x16 = tanh(%2)
-          store out0[64*i0 + i1] = %3
-    }
+kernel add_tanh(in0: f32[32, 64], in1: f32[64]) -> (out0: f32[32, 64]) {
+  for i0 in 0..32:
+    for i1 in 0..64 by 16:
+      %0: f32x16 = load in0[64*i0 + i1]
+      %1: f32x16 = load in1[i1]
+      %2: f32x16 = add(%0, %1)
+      %3: f32x16 = tanh(%2)
+      store out0[64*i0 + i1] = %3
+}
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Register:
 
 @dataclass(frozen=True)
 class Address:
-    """An element of a buffer: an affine index plus registers times strides (gather), and the step from lane to lane."""
+    """An element of a buffer: an affine index plus registers times strides (gather), and the step from lane
+    to lane."""
 
     buffer: str
     index: Affine
@@ -93,7 +94,7 @@ class Address:
 
 @dataclass(frozen=True, eq=False)
 class Let:
-    """Compute: an op of the table, or `splat`, `index` (of affine values), `lanes` reductions, on registers."""
+    """Compute on registers: an op of the table, or one of the loops' own (`index`, `reduce_lanes`, ...)."""
 
     result: Register
     op: str
@@ -187,7 +188,8 @@ Statement = Let | Load | Store | Check | Assign | Read | Loop
 
 @dataclass(eq=False)
 class KernelCode:
-    """A kernel as loops. Buffers are `in0, in1, ..., out0, ...`; `overwrites` are the pairs that share memory."""
+    """A kernel as loops. Buffers are `in0, in1, ..., out0, ...`; `overwrites` are the pairs that share
+    memory."""
 
     name: str
     inputs: tuple[Type, ...]
@@ -204,7 +206,11 @@ class KernelCode:
         inputs = ", ".join(f"in{i}: {t}" for i, t in enumerate(self.inputs))
         outputs = ", ".join(f"out{i}: {t}" for i, t in enumerate(self.outputs))
         notes = "".join(f"\n  # out{o} overwrites in{i}" for o, i in self.overwrites)
-        return f"kernel {self.name}({inputs}) -> ({outputs}) {{{notes}\n" + "\n".join(lines(self.body, "  ")) + "\n}"
+        return (
+            f"kernel {self.name}({inputs}) -> ({outputs}) {{{notes}\n"
+            + "\n".join(lines(self.body, "  "))
+            + "\n}"
+        )
 
 
 def lines(body: Iterable[Statement], indent: str) -> Iterable[str]:

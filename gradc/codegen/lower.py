@@ -1,8 +1,9 @@
 """From a kernel's graph to loops.
 
-A value is computed by asking for its element at an index: elementwise ops ask their operands at the same index, index
-maps (broadcast, transpose, slice) ask at another one, inputs load. The index of every axis is an affine expression
-of loop variables, and each statement is placed in the outermost loop that knows all it depends on.
+A value is computed by asking for its element at an index: elementwise ops ask their operands at the same
+index, index maps (broadcast, transpose, slice) ask at another one, inputs load. The index of every axis is an
+affine expression of loop variables, and each statement is placed in the outermost loop that knows all it
+depends on.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ import numpy as np
 from gradc.codegen.loops import (
     Address,
     Affine,
-    Assign,
     Check,
-    KernelCode,
     Let,
     Load,
     Loop,
-    Read,
     Register,
     Statement,
     Store,
@@ -80,7 +78,9 @@ class Emitter:
     def add(self, depth: int, statement: Statement) -> None:
         self.frames[depth].body.append(statement)
 
-    def let(self, op: str, dtype: np.dtype, inputs: Sequence[Register], depth: int = 0, **attrs: object) -> Register:
+    def let(
+        self, op: str, dtype: np.dtype, inputs: Sequence[Register], depth: int = 0, **attrs: object
+    ) -> Register:
         """A computation, placed as far out as its operands allow (but not outside of `depth`)."""
         depth = max([depth, *(r.depth for r in inputs)])
         lanes = max([1, *(r.lanes for r in inputs)])
@@ -115,14 +115,21 @@ class Emitter:
         vector = step or any(r.lanes > 1 for r, _ in dynamic)
         return Address(buffer, linear, tuple(dynamic), step), depth, self.lanes if vector else 1
 
-    def load(self, buffer: str, type: Type, index: Index, dynamic: Sequence[tuple[Register, int]] = ()) -> Register:
+    def load(
+        self, buffer: str, type: Type, index: Index, dynamic: Sequence[tuple[Register, int]] = ()
+    ) -> Register:
         address, depth, lanes = self.address(buffer, type, index, dynamic)
         result = self.register(type.dtype, lanes, depth)
         self.add(depth, Load(result, address, self.active if lanes > 1 else None))
         return result
 
     def store(
-        self, buffer: str, type: Type, index: Index, value: Register, dynamic: Sequence[tuple[Register, int]] = ()
+        self,
+        buffer: str,
+        type: Type,
+        index: Index,
+        value: Register,
+        dynamic: Sequence[tuple[Register, int]] = (),
     ) -> None:
         address, _, lanes = self.address(buffer, type, index, dynamic)
         self.add(len(self.frames) - 1, Store(address, value, lanes, self.active if lanes > 1 else None))
@@ -163,7 +170,8 @@ class Emitter:
         return self.let(name, x.dtype, operands, **node.attrs)
 
     def gather(self, node: Node, index: Index) -> Register:
-        """A load whose index on some axes is a register. Indices are clamped, so that a bad one reads no foreign memory."""
+        """A load whose index on some axes is a register. Indices are clamped, so that a bad one reads no
+        foreign memory."""
         source, *indices = node.inputs
         lead = len(indices[0].shape)
         full, dynamic = self.positions(source.type, indices, node.attrs["axes"], index[:lead], index[lead:])
@@ -173,7 +181,8 @@ class Emitter:
     def positions(
         self, type: Type, indices: Sequence[Value], axes: tuple[int, ...], at: Index, rest: Index
     ) -> tuple[Index, list[tuple[Register, int]]]:
-        """Index and dynamic part of an element of `type`: `indices` (taken at `at`) along `axes`, `rest` elsewhere."""
+        """Index and dynamic part of an element of `type`: `indices` (taken at `at`) along `axes`, `rest`
+        elsewhere."""
         dynamic = []
         for axis, i in zip(axes, indices, strict=True):
             register = self.let("clamp_index", I64, [self.value(i, at)], size=type.shape[axis])

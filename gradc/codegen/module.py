@@ -1,8 +1,8 @@
 """A planned graph as one LLVM module: its kernels, its products, and the function that calls them in order.
 
 The functions have the C signature `void f(void **in, void **out, char *arena, void *context)`: `in` holds the
-graph's inputs and then the captured arrays, `arena` is workspace, and the first field of the context is a status,
-set to the number of a message if a check fails. No globals, no absolute addresses, no library calls.
+graph's inputs and then the captured arrays, `arena` is workspace, and the first field of the context is a
+status, set to the number of a message if a check fails. No globals, no absolute addresses, no library calls.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Module:
         *_, m, n = node.types[0].shape
         k = a.shape[-2] if ta else a.shape[-1]
         batch = prod(node.types[0].shape[:-2])
-        key = (SHORT[a.dtype], batch, m, n, k, ta, tb, len(a.shape) > 2, len(b.shape) > 2)  # noqa: PLR2004
+        key = (SHORT[a.dtype], batch, m, n, k, ta, tb, len(a.shape) > 2, len(b.shape) > 2)
         if key not in self.products:
             dtype, batch, m, n, k, ta, tb, batch_a, batch_b = key
             symbol = f"matmul{len(self.products)}_{dtype}_{m}x{n}x{k}"
@@ -117,7 +117,9 @@ class Module:
                 batch_b=batch_b,
                 vector_bytes=self.target.vector_bytes,
             )
-            self.include(symbol, product.text.replace(f"define void @{symbol}(", f"define internal void @{symbol}("))
+            self.include(
+                symbol, product.text.replace(f"define void @{symbol}(", f"define internal void @{symbol}(")
+            )
             self.products[key] = symbol, product.scratch
         return self.products[key]
 
@@ -127,12 +129,16 @@ class Module:
             "attributes #1 = { nounwind noinline }",
         ]
         head = f'target triple = "{self.target.triple}"'
-        return "\n\n".join([head, *self.functions.values(), "\n".join(self.declarations.values()), *attributes]) + "\n"
+        return (
+            "\n\n".join([head, *self.functions.values(), "\n".join(self.declarations.values()), *attributes])
+            + "\n"
+        )
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What code generation gives: the module's text, its workspace, messages, kernels and captured arrays in order."""
+    """What code generation gives: the module's text, its workspace, messages, kernels and captured arrays in
+    order."""
 
     text: str
     arena: int
@@ -172,7 +178,9 @@ class Driver:
             self.node(node)
         head = f"define {linkage}void @{self.symbol}(ptr %in, ptr %out, ptr %arena, ptr %context) #1 {{"
         entry = [line for line, _ in self.loads.values()] if self.loads else []
-        self.module.functions[self.symbol] = "\n".join([head, "entry:", *entry, *self.lines, "  ret void", "}"])
+        self.module.functions[self.symbol] = "\n".join(
+            [head, "entry:", *entry, *self.lines, "  ret void", "}"]
+        )
         return self.workspace + self.scratch
 
     @property
@@ -265,5 +273,3 @@ class Driver:
                 self.lines.append(f"  {array}.{i} = getelementptr ptr, ptr {array}, i64 {i}")
                 self.lines.append(f"  store ptr {pointer}, ptr {array}.{i}, align 8")
         self.call(symbol, [*arrays, arena, "%context"])
-
-

@@ -1,9 +1,9 @@
 """The loop nests of kernels: pointwise, reducing, and those that move elements (concat, pad, scatter_add).
 
-Loops run over the axes that are kept, then over those that are reduced; the last axis of the domain runs in vectors.
-Neighbouring axes become one loop where every access allows it. The order of a reduction is a fixed tree that depends
-on shapes only: several vector accumulators, in blocks (so that rounding errors do not grow with the length), then
-pairwise.
+Loops run over the axes that are kept, then over those that are reduced; the last axis of the domain runs in
+vectors. Neighbouring axes become one loop where every access allows it. The order of a reduction is a fixed
+tree that depends on shapes only: several vector accumulators, in blocks (so that rounding errors do not grow
+with the length), then pairwise.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Nest:
     def __init__(self, emitter: Emitter, graph: Graph) -> None:
         self.emitter = emitter
         self.graph = graph
-        self.reductions = [n for n in graph.nodes if n.op.name in COMBINE or n.op.name in ("argmax", "argmin")]
+        self.reductions = [
+            n for n in graph.nodes if n.op.name in COMBINE or n.op.name in ("argmax", "argmin")
+        ]
         after: set[Value] = set()
         for node in graph.nodes:
             if node in self.reductions or not after.isdisjoint(node.inputs):
@@ -93,7 +95,8 @@ class Nest:
     # -- the shape of the nest
 
     def collapse(self) -> None:
-        """Choose the loops: axes of size 1 vanish, neighbours merge where all accesses step evenly through both."""
+        """Choose the loops: axes of size 1 vanish, neighbours merge where all accesses step evenly through
+        both."""
         accesses = self.accesses()
         sizes = {a: n for a, n in enumerate(self.domain) if n != 1}
         *outer, last = list(sizes) or [0]
@@ -159,7 +162,8 @@ class Nest:
             self.emitter.close(0, self.sizes[a], 1)
 
     def vector_loop(self, axis: int, inner: Callable[[int], None], unroll: int) -> None:
-        """Loops over an axis in vectors: `unroll` of them at a time, one at a time, then what is left, masked."""
+        """Loops over an axis in vectors: `unroll` of them at a time, one at a time, then what is left,
+        masked."""
         emitter, size = self.emitter, self.sizes[axis]
         emitter.vector_variable = variable = f"i{axis}"
         start = 0
@@ -181,7 +185,8 @@ class Nest:
         emitter.lanes, emitter.active, emitter.vector_variable = 1, None, None
 
     def at(self, copy: int = 0, block: Affine = ZERO, blocked: int | None = None) -> Index:
-        """The index of the domain, `copy` vectors further, with the block's offset on the axis that is blocked."""
+        """The index of the domain, `copy` vectors further, with the block's offset on the axis that is
+        blocked."""
         index = list(self.index)
         if copy and self.vector is not None:
             index[self.vector] = index[self.vector] + copy * self.emitter.lanes
@@ -304,7 +309,7 @@ class Nest:
 
 
 class Accumulators:
-    """A variable for every reduction of a nest (two for argmax and argmin), set to the identity where made."""
+    """A variable for every reduction of a nest (two for argmax and argmin), set to its identity."""
 
     count = 0
 
@@ -347,14 +352,16 @@ class Accumulators:
             position = emitter.index_register(index[node.attrs["axis"]], I64)
             better = emitter.let("better_" + node.op.name, np.dtype(bool), [x, best], here)
             emitter.add(here, Assign(variable, emitter.let("where", x.dtype, [better, x, best], here)))
-            emitter.add(here, Assign(variable + "_at", emitter.let("where", I64, [better, position, where], here)))
+            emitter.add(
+                here, Assign(variable + "_at", emitter.let("where", I64, [better, position, where], here))
+            )
             return
-        if emitter.active is not None and emitter.vector_variable is not None and self.lanes == emitter.lanes:
-            if self.nest.vector not in self.nest.kept:
-                value = identity(node.op.name, node.inputs[0].type, False)
-                lanes = emitter.register(x.dtype, self.lanes, here)
-                emitter.add(here, Let(lanes, "keep_active", (x,), (("active", emitter.active), ("other", value))))
-                x = lanes
+        if emitter.active is not None and self.nest.vector not in self.nest.kept:
+            value = identity(node.op.name, node.inputs[0].type, False)
+            lanes = emitter.register(x.dtype, self.lanes, here)
+            attrs = (("active", emitter.active), ("other", value))
+            emitter.add(here, Let(lanes, "keep_active", (x,), attrs))
+            x = lanes
         emitter.add(here, Assign(variable, emitter.let(combining_op(node), x.dtype, [best, x], here)))
 
     def merge(self, part: Accumulators) -> None:
@@ -364,12 +371,19 @@ class Accumulators:
             dtype, variable = node.inputs[0].dtype, self.variables[node.result]
             mine, other = self.current(variable, dtype), part.current(part.variables[node.result], dtype)
             if node.op.name in ("argmax", "argmin"):
-                at, other_at = self.current(variable + "_at", I64), part.current(part.variables[node.result] + "_at", I64)
+                at, other_at = (
+                    self.current(variable + "_at", I64),
+                    part.current(part.variables[node.result] + "_at", I64),
+                )
                 better = emitter.let("better_" + node.op.name, np.dtype(bool), [other, mine], here)
                 emitter.add(here, Assign(variable, emitter.let("where", dtype, [better, other, mine], here)))
-                emitter.add(here, Assign(variable + "_at", emitter.let("where", I64, [better, other_at, at], here)))
+                emitter.add(
+                    here, Assign(variable + "_at", emitter.let("where", I64, [better, other_at, at], here))
+                )
             else:
-                emitter.add(here, Assign(variable, emitter.let(combining_op(node), dtype, [mine, other], here)))
+                emitter.add(
+                    here, Assign(variable, emitter.let(combining_op(node), dtype, [mine, other], here))
+                )
 
     def read(self) -> dict[Value, Register]:
         """The results, one for each lane."""
@@ -408,7 +422,11 @@ class Accumulators:
 
 
 def simple_loops(
-    emitter: Emitter, shape: tuple[int, ...], leaf: Callable[[Index], None], vector: bool = True, tag: str = "i"
+    emitter: Emitter,
+    shape: tuple[int, ...],
+    leaf: Callable[[Index], None],
+    vector: bool = True,
+    tag: str = "i",
 ) -> None:
     """Loops over a shape, the last axis in vectors if allowed."""
     if 0 in shape:
@@ -465,7 +483,12 @@ def lower_pad(emitter: Emitter, node: Node) -> None:
 
 def fill_with(emitter: Emitter, type: Type, value: object) -> None:
     flat = type.with_shape((type.size,))
-    simple_loops(emitter, flat.shape, lambda i: emitter.store("out0", flat, i, emitter.constant(value, type.dtype)), tag="f")
+    simple_loops(
+        emitter,
+        flat.shape,
+        lambda i: emitter.store("out0", flat, i, emitter.constant(value, type.dtype)),
+        tag="f",
+    )
 
 
 def lower_scatter_add(emitter: Emitter, node: Node) -> None:
@@ -476,7 +499,9 @@ def lower_scatter_add(emitter: Emitter, node: Node) -> None:
     if base.node is not None and base.node.op.name == "constant":
         fill_with(emitter, type, base.node.attrs["value"])
     else:
-        simple_loops(emitter, type.shape, lambda i: emitter.store("out0", type, i, emitter.value(base, i)), tag="f")
+        simple_loops(
+            emitter, type.shape, lambda i: emitter.store("out0", type, i, emitter.value(base, i)), tag="f"
+        )
 
     def leaf(index: Index) -> None:
         here = len(emitter.frames) - 1

@@ -11,9 +11,10 @@ from gradc.ir.types import BOOL, SHORT
 def fmod(dtype: np.dtype, lanes: int) -> tuple[str, str]:
     """Symbol and text of fmod(a, b) = a - trunc(a / b) b, computed without rounding.
 
-    While |r| >= |b|, subtract a multiple of b. A quotient that fits the significand is right to within 1 and its
-    product is subtracted exactly by fma. A larger one is made a little smaller, with its low bits cleared, so that
-    the difference is exact again; each round then removes most of a significand's bits from r.
+    While |r| >= |b|, subtract a multiple of b. A quotient that fits the significand is right to within 1 and
+    its product is subtracted exactly by fma. A larger one is made a little smaller, with its low bits
+    cleared, so that the difference is exact again; each round then removes most of a significand's bits from
+    r.
     """
     t, mask = llvm_type(dtype, lanes), llvm_type(BOOL, lanes)
     kind = f"f{dtype.itemsize * 8}"
@@ -27,10 +28,15 @@ def fmod(dtype: np.dtype, lanes: int) -> tuple[str, str]:
 
     symbol = f"gradc.fmod.{SHORT[dtype]}.{lanes}"
     any_lane = (
-        f"%any = call i1 @llvm.vector.reduce.or.v{lanes}i1({mask} %active)" if lanes > 1 else "%any = or i1 %active, false"
+        f"%any = call i1 @llvm.vector.reduce.or.v{lanes}i1({mask} %active)"
+        if lanes > 1
+        else "%any = or i1 %active, false"
     )
     declares = [f"declare {t} @llvm.{name}.{suffix}({t})" for name in ("fabs", "trunc")]
-    declares += [f"declare {t} @llvm.copysign.{suffix}({t}, {t})", f"declare {t} @llvm.fma.{suffix}({t}, {t}, {t})"]
+    declares += [
+        f"declare {t} @llvm.copysign.{suffix}({t}, {t})",
+        f"declare {t} @llvm.fma.{suffix}({t}, {t}, {t})",
+    ]
     if lanes > 1:
         declares.append(f"declare i1 @llvm.vector.reduce.or.v{lanes}i1({mask})")
     text = f"""

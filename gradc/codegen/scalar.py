@@ -1,7 +1,8 @@
 """One row per elementwise op: the LLVM instructions for it, on scalars or vectors alike.
 
-A row takes the function being written and operand names, and gives the name of the result. Integer rows keep NumPy's
-meanings where LLVM's are undefined: division by zero and MIN / -1, shifts beyond the width, floats out of range.
+A row takes the function being written and operand names, and gives the name of the result. Integer rows keep
+NumPy's meanings where LLVM's are undefined: division by zero and MIN / -1, shifts beyond the width, floats
+out of range.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def _by_kind(**rows: Row) -> Row:
     return row
 
 
-def _instruction(f: str | None = None, i: str | None = None, u: str | None = None, b: str | None = None) -> Row:
+def _instruction(
+    f: str | None = None, i: str | None = None, u: str | None = None, b: str | None = None
+) -> Row:
     def row(c: Context, *operands: str) -> str:
         instruction = {"f": f, "i": i, "u": u or i, "b": b}[c.dtype.kind]
         assert instruction is not None, c.dtype
@@ -121,7 +124,7 @@ def _unsigned_sign(c: Context, x: str) -> str:
 
 
 def _safe_divisor(c: Context, a: str, b: str) -> tuple[str, str, str | None]:
-    """The divisor with 1 in place of 0 (and of -1 under MIN), and where it was 0 (and where it was that -1)."""
+    """The divisor with 1 in place of 0 (and of -1 under MIN), and where it was 0 (or that -1)."""
     zero = c.op("icmp eq", b, c.constant(0))
     overflow = None
     divisor = c.select(zero, c.constant(1), b)
@@ -142,7 +145,9 @@ def _floor_divide_integers(c: Context, a: str, b: str) -> str:
     down = c.op("sub", quotient, c.constant(1))
     inexact = c.op("icmp ne", rest, c.constant(0))
     opposite = c.op("icmp slt", c.op("xor", rest, divisor), c.constant(0))
-    return c.select(zero, c.constant(0), c.select(c.op("and", inexact, opposite, type=c.mask), down, quotient))
+    return c.select(
+        zero, c.constant(0), c.select(c.op("and", inexact, opposite, type=c.mask), down, quotient)
+    )
 
 
 def _remainder_integers(c: Context, a: str, b: str) -> str:
@@ -158,14 +163,13 @@ def _remainder_integers(c: Context, a: str, b: str) -> str:
 
 
 def _float_divmod(c: Context, a: str, b: str) -> tuple[str, str]:
-    """Quotient and remainder as NumPy's npy_divmod: fmod, moved to the divisor's sign; quotient rounded to whole."""
+    """Quotient and remainder as NumPy's npy_divmod: fmod, moved to the divisor's sign; quotient rounded to
+    whole."""
     zero, one = c.constant(0.0), c.constant(1.0)
     mod = c.function.module.fmod(c, a, b)
     quotient = c.op("fdiv", c.op("fsub", a, mod), b)
     nonzero = c.op("fcmp une", mod, zero)
-    opposite = c.op(
-        "xor", c.op("fcmp olt", b, zero), c.op("fcmp olt", mod, zero), type=c.mask
-    )
+    opposite = c.op("xor", c.op("fcmp olt", b, zero), c.op("fcmp olt", mod, zero), type=c.mask)
     move = c.op("and", nonzero, opposite, type=c.mask)
     moved = c.select(move, c.op("fadd", mod, b), mod)
     quotient = c.select(move, c.op("fsub", quotient, one), quotient)
@@ -180,7 +184,8 @@ def _float_divmod(c: Context, a: str, b: str) -> tuple[str, str]:
 
 
 def _shift(left: bool) -> Row:
-    """Beyond the width nothing is left (or only the sign); negative counts are as large as they look unsigned."""
+    """Beyond the width nothing is left (or only the sign); negative counts are as large as they look
+    unsigned."""
 
     def row(c: Context, a: str, b: str) -> str:
         bits = c.dtype.itemsize * 8
@@ -226,7 +231,8 @@ def _where(c: Context, condition: str, a: str, b: str) -> str:
 
 
 def _cast(c: Context, x: str) -> str:
-    """NumPy's astype on x86: floats out of range become the lowest integer of the width they are converted in."""
+    """NumPy's astype on x86: floats out of range become the lowest integer of the width they are converted
+    in."""
     source, target = c.dtype, c.result
     if source == target:
         return x
@@ -253,7 +259,9 @@ def _float_to_integer(c: Context, x: str) -> str:
         shifted = c.select(large, c.op("fsub", x, limit), x)
         low = _to_signed(c, shifted, I64)
         t = llvm_type(I64, c.lanes)
-        return c.op("xor", low, c.select(large, literal(-(2**63), I64, c.lanes), literal(0, I64, c.lanes), t), type=t)
+        return c.op(
+            "xor", low, c.select(large, literal(-(2**63), I64, c.lanes), literal(0, I64, c.lanes), t), type=t
+        )
     through = I64 if target in (I64, NAMES["u32"]) else NAMES["i32"]
     whole = _to_signed(c, x, through)
     if through.itemsize == target.itemsize:
@@ -296,7 +304,9 @@ def _better(f: str, i: str, u: str) -> Row:
 ROWS: dict[str, Row] = {
     **{name: _elementary(name) for name in ELEMENTARY},
     "neg": _by_kind(
-        f=lambda c, x: c.op("fneg", x), i=lambda c, x: c.op("sub", c.constant(0), x), u=lambda c, x: c.op("sub", c.constant(0), x)
+        f=lambda c, x: c.op("fneg", x),
+        i=lambda c, x: c.op("sub", c.constant(0), x),
+        u=lambda c, x: c.op("sub", c.constant(0), x),
     ),
     "abs": _by_kind(
         f=lambda c, x: c.intrinsic("fabs", x),
@@ -320,7 +330,9 @@ ROWS: dict[str, Row] = {
     "floor_divide": _by_kind(
         f=lambda c, a, b: _float_divmod(c, a, b)[0], i=_floor_divide_integers, u=_floor_divide_integers
     ),
-    "remainder": _by_kind(f=lambda c, a, b: _float_divmod(c, a, b)[1], i=_remainder_integers, u=_remainder_integers),
+    "remainder": _by_kind(
+        f=lambda c, a, b: _float_divmod(c, a, b)[1], i=_remainder_integers, u=_remainder_integers
+    ),
     "power": _by_kind(f=_elementary("power"), i=_integer_power, u=_integer_power),
     "maximum": _by_kind(f=_maximum, i=_maximum, u=_maximum, b=lambda c, a, b: c.op("or", a, b)),
     "minimum": _by_kind(f=_minimum, i=_minimum, u=_minimum, b=lambda c, a, b: c.op("and", a, b)),
@@ -341,5 +353,5 @@ ROWS: dict[str, Row] = {
     "better_argmax": _better("ogt", "sgt", "ugt"),
     "better_argmin": _better("olt", "slt", "ult"),
 }
-"""What each elementwise op of the table becomes (`require` is the loop IR's Check), and a few of the loops' own."""
-
+"""What each elementwise op of the table becomes (`require` is the loop IR's Check), and a few of the loops'
+own."""

@@ -30,5 +30,3 @@ def host() -> Target:
     else:
         width = 16
     return Target(triple, llvm.get_host_cpu_name(), flags.flatten(), width)
-
-

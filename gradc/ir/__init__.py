@@ -4,7 +4,7 @@ from gradc.ir import ops
 from gradc.ir.errors import (
     ArgumentError,
     GradcError,
-    IndexOutOfBounds,
+    IndexOutOfBoundsError,
     ParseError,
     ShapeError,
     Source,
@@ -24,7 +24,7 @@ __all__ = [
     "Builder",
     "GradcError",
     "Graph",
-    "IndexOutOfBounds",
+    "IndexOutOfBoundsError",
     "Node",
     "Op",
     "ParseError",

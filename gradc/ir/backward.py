@@ -13,8 +13,8 @@ def backpropagate(
 ) -> dict[Value, Value]:
     """Emit the backward pass of `nodes` into the current builder; the cotangent of every value that has one.
 
-    `seeds` gives the cotangents of the outputs. Only values that depend on `wrt` get cotangents; a missing one
-    means zero.
+    `seeds` gives the cotangents of the outputs. Only values that depend on `wrt` get cotangents; a missing
+    one means zero.
     """
     active = set(wrt)
     for node in nodes:

@@ -55,7 +55,7 @@ class ArgumentError(GradcError, TypeError):
     """An argument or option that gradc cannot take."""
 
 
-class IndexOutOfBounds(GradcError, IndexError):
+class IndexOutOfBoundsError(GradcError, IndexError):
     """An index, known only at run time, that is out of bounds."""
 
 

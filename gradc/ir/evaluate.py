@@ -16,8 +16,8 @@ def evaluate(
 ) -> tuple[np.ndarray, ...]:
     """Run a graph on flat leaves in the order of `graph.inputs`; the flat tuple of its results.
 
-    `constants` gives captured arrays by name, for graphs that were parsed from text. A planned graph runs in an
-    arena of its own, at its offsets, so that a wrong plan gives wrong values. Arguments are not modified.
+    `constants` gives captured arrays by name, for graphs that were parsed from text. A planned graph runs in
+    an arena of its own, at its offsets, so that a wrong plan gives wrong values. Arguments are not modified.
     Errors: `ArgumentError` for a wrong number or type of leaves, or a captured array that is missing.
     """
     known = {**graph.constants, **(constants or {})}
@@ -66,7 +66,7 @@ def run_node(node: Node, inputs: list[np.ndarray], constants: Mapping[str, np.nd
 
 
 class _Memory:
-    """The buffers of a planned graph, as bytes: the arena, one for every output; inputs may be written too."""
+    """The buffers of a planned graph, as bytes: the arena, the outputs, the inputs (which may be written)."""
 
     def __init__(self, graph: Graph, env: dict[Value, np.ndarray]) -> None:
         # Garbage, so that reading what was not written shows.

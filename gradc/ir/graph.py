@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a planned value lives: in the arena at a byte offset, or in an output, input or captured array by number."""
+    """Where a planned value lives: in the arena at a byte offset, or in an output, input or captured array by
+    number."""
 
     where: str
     number: int

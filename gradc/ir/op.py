@@ -21,8 +21,8 @@ class Op:
     `numpy(*arrays, **attrs)` is the reference meaning (an array, or a tuple for several results);
     `infer(*types, **attrs)` gives the result type (or a tuple), raising `ShapeError`; None means that the
     type is declared where the op is emitted, and stands in the text;
-    `vjp(g, y, *inputs, **attrs)` gives the cotangents of the inputs as expressions on values (a tuple, None for
-    "no gradient"); `g` and `y` are tuples for ops with several results. `vjp=None`: never a gradient.
+    `vjp(g, y, *inputs, **attrs)` gives the cotangents of the inputs as expressions on values (a tuple, None
+    for "no gradient"); `g` and `y` are tuples for ops with several results. `vjp=None`: never a gradient.
     `elementwise` ops compute each element of the result from the same element of every input.
     """
 
@@ -101,7 +101,8 @@ class Cotangent:
 def node_vjp(node: Node, cotangents: list[Value | None]) -> list[Value | None]:
     """The cotangents of a node's inputs from those of its results, by the op's rule.
 
-    Inputs that are not floats have none. A result without a cotangent counts as zero where the op has several.
+    Inputs that are not floats have none. A result without a cotangent counts as zero where the op has
+    several.
     """
     nothing: list[Value | None] = [None] * len(node.inputs)
     if node.op.vjp is None:

@@ -1,4 +1,4 @@
-"""Does a graph keep the rules of the IR? What is broken, in which pass, at which line, from which user line."""
+"""Does a graph keep the rules of the IR? If not: what is broken, in which pass, at which line."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Gather nodes into kernels: small graphs that run over one iteration space.
 
 A kernel computes elementwise ops over a domain (its loops), may reduce over some axes of it, and may compute
-elementwise ops on the reduced shape afterwards (its tail). Ops that only choose or repeat elements (broadcast,
-transpose, slice, constants) are copied into every kernel that reads them, where they cost an index computation.
+elementwise ops on the reduced shape afterwards (its tail). Ops that only choose or repeat elements
+(broadcast, transpose, slice, constants) are copied into every kernel that reads them, where they cost an
+index computation.
 
-Cycles are impossible by construction. Every kernel has a *level*; a node enters a kernel only if all it needs from
-outside was made on lower levels, so edges between kernels go strictly upwards (a counter checks it). Levels are one
-sweep over the nodes, hence linear, where reachability queries between groups would not be.
+Cycles are impossible by construction. Every kernel has a *level*; a node enters a kernel only if all it needs
+from outside was made on lower levels, so edges between kernels go strictly upwards (a counter checks it).
+Levels are one sweep over the nodes, hence linear, where reachability queries between groups would not be.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Fuser:
             self.ready.update(dict.fromkeys(node.results, kernel.level + 1))
 
     def place(self, node: Node) -> Kernel:
-        """The kernel a node joins: one that computes its operands, else one that reads the same, else a new one."""
+        """The kernel a node joins: one that computes its operands, else one that reads the same, else a new
+        one."""
         if is_pointwise(node):
             return self.place_pointwise(node)
         if node.op.name in REDUCTIONS:
@@ -169,7 +171,12 @@ class Fuser:
         (x,) = node.inputs
         axes = reduced_axes(node)
         for _, kernel in self.producers(node):
-            if x in kernel.body and kernel.domain == x.shape and kernel.axes in (None, axes) and not kernel.is_full:
+            if (
+                x in kernel.body
+                and kernel.domain == x.shape
+                and kernel.axes in (None, axes)
+                and not kernel.is_full
+            ):
                 kernel.axes = axes
                 kernel.add(node, kernel.tail)
                 return kernel
@@ -196,8 +203,8 @@ def stands_alone(node: Node) -> bool:
 def fuse(graph: Graph) -> Graph:
     """Replace groups of nodes by `fuse` nodes that hold them.
 
-    Afterwards the only nodes are fuse, matmul, reshape, captured, written-out constants, cond and call (whose graphs
-    are fused as well).
+    Afterwards the only nodes are fuse, matmul, reshape, captured, written-out constants, cond and call (whose
+    graphs are fused as well).
     """
     fuser = Fuser(graph)
     fuser.assign()
@@ -208,9 +215,9 @@ def fuse(graph: Graph) -> Graph:
 def sink(graph: Graph, fuser: Fuser) -> None:
     """Move elementwise nodes to the one kernel that reads them, so that their values are never stored.
 
-    The sweep computes everything as early as it can: 1 - y * y beside y = tanh(x), long before the backward pass
-    wants it. A node moves if all its readers are in one later kernel over the same domain, and if moving it does not
-    force more than one of its operands into memory instead.
+    The sweep computes everything as early as it can: 1 - y * y beside y = tanh(x), long before the backward
+    pass wants it. A node moves if all its readers are in one later kernel over the same domain, and if moving
+    it does not force more than one of its operands into memory instead.
     """
     readers = graph.users()
     kernel_of = fuser.kernel_of
@@ -249,7 +256,8 @@ def sink(graph: Graph, fuser: Fuser) -> None:
 def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
     """Write the kernels down in the order of their levels."""
     order = {node: i for i, node in enumerate(graph.nodes)}
-    # What must be in memory: outputs, and what a node outside of the producer's kernel reads through index maps.
+    # What must be in memory: outputs, and what a node outside of the producer's kernel reads through index
+    # maps.
     needed = set(graph.outputs) | {root for y in graph.outputs if (root := index_root(y)) is not None}
     for node in graph.nodes:
         if is_index_map(node):
@@ -263,7 +271,9 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
                 needed.add(x)
             if root is None:
                 continue
-            inside = root.node is not None and fuser.kernel_of.get(root.node) is home and root is x and not exact
+            inside = (
+                root.node is not None and fuser.kernel_of.get(root.node) is home and root is x and not exact
+            )
             if not inside:
                 needed.add(root)
     builder = Builder([*graph.inputs])

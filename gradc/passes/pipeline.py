@@ -2,10 +2,11 @@
 
     traced ── stabilize ── grad ── dce, simplify, unscale, cse, dce ── fuse ── plan_memory ── code
       │                     │                         │                  │         │
-    "traced"             "grad"                 "optimized"           "fused"  "planned"       the stages that dumps show
+    "traced"             "grad"                 "optimized"           "fused"  "planned"       the stages that
+    dumps show
 
-Stabilizing comes before the gradient is taken: the gradient of a stable formula is stable, while the gradient of
-log(sum(exp(x))) has divided infinity by infinity before any rule could see it.
+Stabilizing comes before the gradient is taken: the gradient of a stable formula is stable, while the gradient
+of log(sum(exp(x))) has divided infinity by infinity before any rule could see it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ PASSES: tuple[tuple[str, Pass], ...] = tuple(
 
 
 class Observer(Protocol):
-    """Is told of every pass (its name, the graph it gave, the seconds it took), and of every rule that fires."""
+    """Is told of every pass (its name, the graph it gave, the seconds it took) and every rule that fires."""
 
     def stage(self, name: str, graph: Graph, seconds: float) -> None: ...
     def rule(self, name: str, node: Node) -> None: ...
@@ -78,12 +79,15 @@ def run(
 ) -> Graph:
     """A graph (with its gradient, if it shall have one) through the stages, up to the one named `until`.
 
-    `fast_math` allows rules that change rounding; `donate` maps outputs to the inputs whose memory they may take
-    over (see `plan_memory`).
+    `fast_math` allows rules that change rounding; `donate` maps outputs to the inputs whose memory they may
+    take over (see `plan_memory`).
     """
     if observer is not None:
         observer.stage("grad", graph, 0.0)
-    options: dict[Pass, dict[str, Any]] = {simplify: {"fast_math": fast_math}, plan_memory: {"donate": donate}}
+    options: dict[Pass, dict[str, Any]] = {
+        simplify: {"fast_math": fast_math},
+        plan_memory: {"donate": donate},
+    }
     for stage, steps in STAGES.items():
         for step in steps:
             graph = run_pass(step, graph, observer, **options.get(step, {}))

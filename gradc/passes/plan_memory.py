@@ -14,12 +14,13 @@ ALIGNMENT = 64
 def plan_memory(graph: Graph, donate: Mapping[int, int] | None = None) -> Graph:
     """Place every result of a fused graph (needs `fuse`).
 
-    Lifetimes come from one sweep over the nodes; free space is a list of holes sorted by offset, taken first-fit. A
-    kernel writes over an operand that dies in it, if it reads that operand at the element it writes. A reshape lies
-    where its operand lies. Outputs that are inputs, captured arrays or other outputs are copied.
+    Lifetimes come from one sweep over the nodes; free space is a list of holes sorted by offset, taken
+    first-fit. A kernel writes over an operand that dies in it, if it reads that operand at the element it
+    writes. A reshape lies where its operand lies. Outputs that are inputs, captured arrays or other outputs
+    are copied.
 
-    `donate` maps outputs to inputs whose memory they take over (a training step updates its parameters): the kernel
-    that makes such an output writes into the input's buffer if nobody reads the input later.
+    `donate` maps outputs to inputs whose memory they take over (a training step updates its parameters): the
+    kernel that makes such an output writes into the input's buffer if nobody reads the input later.
     """
     graph = separate_outputs(graph)
     nested = [
@@ -127,18 +128,20 @@ class Planner:
             return Place("out", self.number[y])
         for x in node.inputs:
             root = self.root.get(x, x)
-            if root in self.size and root not in taken and self.may_overwrite(i, node, k, x):
-                if self.place_of[x].where == "arena" and x.type.nbytes == y.type.nbytes:
-                    taken.add(root)
-                    self.size[y] = self.size.pop(root)
-                    return self.place_of[x]
+            fits = root in self.size and root not in taken and x.type.nbytes == y.type.nbytes
+            if fits and self.may_overwrite(i, node, k, x):
+                taken.add(root)
+                self.size[y] = self.size.pop(root)
+                return self.place_of[x]
         return Place("arena", self.allocate(y))
 
     def may_overwrite(self, i: int, node: Node, k: int, x: Value) -> bool:
         """Does `x` die here, read only at the very element that result k writes?"""
         if node.op.name != "fuse" or self.last_use.get(self.root.get(x, x)) != i:
             return False
-        same = [inner for outer, inner in zip(node.inputs, node.attrs["body"].inputs, strict=True) if outer is x]
+        same = [
+            inner for outer, inner in zip(node.inputs, node.attrs["body"].inputs, strict=True) if outer is x
+        ]
         aliases = [o for o in node.inputs if o is not x and self.root.get(o, o) is self.root.get(x, x)]
         return not aliases and all(reads_in_step(node.attrs["body"], inner, k) for inner in same)
 
@@ -172,7 +175,8 @@ class Planner:
 def reads_in_step(body: Graph, x: Value, k: int) -> bool:
     """Is input x read only elementwise, over the loops that also write output k?
 
-    Then each element is read before it is written: all its readers, and the writer, are in the same loop step.
+    Then each element is read before it is written: all its readers, and the writer, are in the same loop
+    step.
     """
     y = body.outputs[k]
     if y.shape != x.shape or y.dtype.itemsize != x.dtype.itemsize or x in body.outputs:

@@ -11,7 +11,7 @@ import numpy as np
 from gradc.codegen.jit import Code, assembly
 from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
-from gradc.ir.errors import ArgumentError, IndexOutOfBounds
+from gradc.ir.errors import ArgumentError, IndexOutOfBoundsError
 from gradc.ir.graph import Graph
 from gradc.runtime.entry import make_entry
 from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
@@ -28,9 +28,10 @@ FUNCTION = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 class Executable:
     """Native code for one planned graph.
 
-    `address` is the C function `void f(void **in, void **out, char *arena, void *context)`, `memory` the bytes of
-    arena it needs (64-byte aligned), `kernels` the names of what it calls, in order. `in` holds the graph's inputs,
-    then `constants`. The context's first field is an int64 status: 0, or the number of a message in `messages`.
+    `address` is the C function `void f(void **in, void **out, char *arena, void *context)`, `memory` the
+    bytes of arena it needs (64-byte aligned), `kernels` the names of what it calls, in order. `in` holds the
+    graph's inputs, then `constants`. The context's first field is an int64 status: 0, or the number of a
+    message in `messages`.
     """
 
     context_bytes = 64
@@ -50,9 +51,10 @@ class Executable:
         self._function = FUNCTION(self.address)
 
     def run(self, leaves: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Call with arrays of exactly the graph's types, C-contiguous and aligned; fresh results, or `out` filled.
+        """Call with arrays of exactly the graph's types, C-contiguous and aligned; fresh results, or `out`
+        filled.
 
-        Errors: `IndexOutOfBounds` with the user's words if a check fails.
+        Errors: `IndexOutOfBoundsError` with the user's words if a check fails.
         """
         results = [np.empty(t.shape, t.dtype) for t in self.outputs] if out is None else list(out)
         status = self.bind(leaves, results)()
@@ -61,7 +63,8 @@ class Executable:
         return results
 
     def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Callable[[], int]:
-        """Fix the buffers of a call that is made many times; calling what this gives runs it and gives the status.
+        """Fix the buffers of a call that is made many times; calling what this gives runs it and gives the
+        status.
 
         Not for several threads at once: the workspace is fixed too.
         """
@@ -111,7 +114,7 @@ class Executable:
     def fail(self, status: int) -> None:
         """Raise what a status means."""
         message = self.messages[status - 1]
-        raise IndexOutOfBounds(message.text, message.source)
+        raise IndexOutOfBoundsError(message.text, message.source)
 
     @cached_property
     def loops(self) -> str:
@@ -129,7 +132,9 @@ class Executable:
     def dump(self, stage: str) -> str:
         """The text of a stage after planning: "loops", "llvm" or "asm"."""
         try:
-            return {"loops": lambda: self.loops, "llvm": lambda: self.llvm, "asm": lambda: self.assembly}[stage]()
+            return {"loops": lambda: self.loops, "llvm": lambda: self.llvm, "asm": lambda: self.assembly}[
+                stage
+            ]()
         except KeyError:
             raise ArgumentError(f"there is no stage {stage!r} of machine code") from None
 

@@ -74,7 +74,7 @@ def fit(
     Ctrl-C, or a `KeyboardInterrupt` from `on_epoch`, ends it too. The result is then what had been reached.
 
     Errors: `ArgumentError` for arguments that do not fit together; `TraceError` and `ShapeError` as for
-    compiled functions; `IndexOutOfBounds` if the loss indexes out of bounds.
+    compiled functions; `IndexOutOfBoundsError` if the loss indexes out of bounds.
     """
     try:
         if not is_integer(epochs) or epochs < 0:

@@ -126,11 +126,14 @@ def expm1(x: Value) -> Value:
 def expit(x: Value) -> Value:
     """1 / (1 + e**-x), as 1 / (1 + e) or e / (1 + e) with e = exp(-|x|): nothing overflows or cancels."""
     negative = x < 0.0
+    form = x.format
     k, p = exp_parts(maximum(-absolute(x), EXP_SMALLEST[x.kind]))
     p = fast_two_sum(p.high, p.low)
-    # e beside 1: below 2**-2fraction its size no longer matters.
-    shrink = power_of_two(maximum(k, -2.0 * x.format.fraction))
-    denominator = fast_two_sum(x.like(1.0), p.high * shrink)
-    numerator = Pair(select(negative, p.high, 1.0), select(negative, p.low, 0.0))
-    below = fma(p.low, shrink, denominator.low)
-    return scaled(quotient(numerator, Pair(denominator.high, below)).value, select(negative, k, 0.0))
+    # As much of the power of two as leaves a normal remainder in the division; what is left comes after it.
+    first = maximum(k, form.fraction + 2.0 - form.bias)
+    unit = power_of_two(first)
+    e = Pair(p.high * unit, p.low * unit)
+    denominator = fast_two_sum(x.like(1.0), e.high)
+    denominator = Pair(denominator.high, denominator.low + e.low)
+    numerator = Pair(select(negative, e.high, 1.0), select(negative, e.low, 0.0))
+    return quotient(numerator, denominator).value * power_of_two(select(negative, k - first, 0.0))

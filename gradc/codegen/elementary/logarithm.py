@@ -81,9 +81,9 @@ def log_sum(k: Value, f: Value, tail: Value | None = None) -> Pair:
 
 def at_edges(x: Value, result: Value) -> Value:
     """`result` where 0 < x < inf; log's limits elsewhere: -inf at 0, NaN below, x itself at inf and NaN."""
-    edge = select(x < 0.0, math.nan, x)
-    edge = select(x.equals(0.0), -math.inf, edge)
-    return select((x > 0.0) & (x < math.inf), result, edge)
+    result = select(x < math.inf, result, x)
+    result = select(x < 0.0, math.nan, result)
+    return select(x.equals(0.0), -math.inf, result)
 
 
 def log(x: Value) -> Value:

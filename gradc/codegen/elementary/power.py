@@ -59,7 +59,7 @@ def log_pair(x: Value) -> Pair:
 
 
 def power_magnitude_f64(a: Value, y: Value) -> Value:
-    """a**y for a >= 0 (NaN for 0 * inf in y log(a))."""
+    """a**y for a >= 0 and finite y."""
     logarithm = log_pair(a)
     high = log_at_edges(a, logarithm.high)
     product = y * high
@@ -70,12 +70,12 @@ def power_magnitude_f64(a: Value, y: Value) -> Value:
 
 
 def power_magnitude_f32(a: Value, y: Value) -> Value:
-    """a**y for a >= 0 (NaN for 0 * inf in y log(a)): float64 leaves no rounding errors to speak of."""
+    """a**y for a >= 0 and finite y: float64 leaves no rounding errors to speak of."""
     k, m = significand(a)
-    m = m.widened()
+    k, m = log_at_edges(a, k), m.widened()
     s = (m - 1.0) / (m + 1.0)
     logarithm = fma(s, polynomial(s * s, coefficients.LOG2_SHORT["f64"]), k.widened())
-    exponent = y.widened() * log_at_edges(a.widened(), logarithm)
+    exponent = y.widened() * logarithm
     exponent = maximum(minimum(exponent, 200.0), -200.0)
     k = nearest_integer(exponent)
     return (polynomial(exponent - k, coefficients.EXP2_SHORT["f64"]) * power_of_two(k)).narrowed()
@@ -104,12 +104,11 @@ def parity(y: Value) -> tuple[Value, Value]:
 def power(x: Value, y: Value) -> Value:
     """x**y with the special cases of IEEE 754: x**0 = 1**y = 1, negative x to odd, even and other powers."""
     a = absolute(x)
-    magnitude = (power_magnitude_f64 if x.kind == "f64" else power_magnitude_f32)(a, y)
-    magnitude = select(a.equals(1.0), 1.0, magnitude)
+    # An infinite y times log(1) would be NaN.
+    bounded = maximum(minimum(y, y.format.largest), -y.format.largest)
+    magnitude = (power_magnitude_f64 if x.kind == "f64" else power_magnitude_f32)(a, bounded)
     integer, odd = parity(y)
     sign = select(odd, x.bits & x.format.sign_bit, x.bits ^ x.bits)
     result = (magnitude.bits | sign).as_float()
     result = select((x < 0.0) & (x > -math.inf) & ~integer, math.nan, result)
-    # A NaN in y takes part in no comparison, so the product above has carried it, except for |x| = 1.
-    result = select(y.is_nan, y, result)
     return select(y.equals(0.0) | x.equals(1.0), 1.0, result)

@@ -79,7 +79,7 @@ def call_vjp(gs: Any, ys: Any, *inputs: Value, body: Graph) -> list[Value | None
 
 
 def cond_vjp(gs: Any, ys: Any, predicate: Value, *inputs: Value, if_true: Graph, if_false: Graph) -> tuple:
-    """A cond between the backward graphs of the branches; a branch that does not use an input gives it zeros."""
+    """A cond between the backward graphs of the branches; zeros for an input that a branch does not use."""
     seeded, seeds = _seeds(gs, ys)
     branches = [vjp_graph(graph, seeded) for graph in (if_true, if_false)]
     reached = sorted({i for _, positions in branches for i in positions})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir.errors import IndexOutOfBounds, ShapeError
+from gradc.ir.errors import IndexOutOfBoundsError, ShapeError
 from gradc.ir.graph import Value, constant, emit
 from gradc.ir.op import Cotangent, Op, full_like
 from gradc.ir.types import BOOL, Type
@@ -240,7 +240,7 @@ Op(
 def require_meaning(x: np.ndarray, ok: np.ndarray, *, message: str) -> np.ndarray:
     """x, or an IndexError if `ok` fails anywhere."""
     if not np.all(ok):
-        raise IndexOutOfBounds(message)
+        raise IndexOutOfBoundsError(message)
     return x
 
 

@@ -13,7 +13,8 @@ Axes = tuple[int, ...]
 
 
 def gather_type(x: Type, *indices: Type, axes: Axes) -> Type:
-    """One i64 index array for each of `axes` (ascending), all of one shape s; the result has shape s + the other axes."""
+    """One i64 index array for each of `axes` (ascending), all of one shape s; the result has shape s + the
+    other axes."""
     if len(indices) != len(axes) or not axes or list(axes) != sorted(set(axes)) or axes[-1] >= x.ndim:
         raise ShapeError(f"gather from {x} along axes {axes} with {len(indices)} index arrays")
     if any(t.dtype != I64 or t.shape != indices[0].shape for t in indices):

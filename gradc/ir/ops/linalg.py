@@ -11,7 +11,8 @@ from gradc.ir.types import Type
 
 
 def matmul_type(a: Type, b: Type, *, transpose_a: bool, transpose_b: bool) -> Type:
-    """[..., m, k] @ [..., k, n]; leading axes are equal, or one operand has none. Transposed operands are stored [k, m]."""
+    """[..., m, k] @ [..., k, n]; leading axes are equal, or one operand has none. Transposed operands are
+    stored [k, m]."""
     if a.dtype != b.dtype or a.ndim < 2 or b.ndim < 2:
         raise ShapeError(f"matmul takes two arrays of one dtype and at least two axes, not {a}, {b}")
     batch = a.shape[:-2] or b.shape[:-2]

@@ -48,7 +48,7 @@ def extreme_vjp(g: Cotangent, y: Value, x: Value, *, axes: Axes) -> tuple[Value]
 
 
 def prod_vjp(g: Cotangent, y: Value, x: Value, *, axes: Axes) -> tuple[Value]:
-    """The product of all other elements, through a tree of pairwise products: right with zeros, at any order."""
+    """The product of all other elements, by a tree of pairwise products: right with zeros, at any order."""
     kept = tuple(i for i in range(len(x.shape)) if i not in axes)
     order = kept + axes
     rows = tuple(x.shape[i] for i in kept)

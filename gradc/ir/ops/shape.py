@@ -1,4 +1,5 @@
-"""Ops that make or move elements without computing: constants, broadcast, reshape, transpose, slice, pad, concat."""
+"""Ops that make or move elements without computing: constants, broadcast, reshape, transpose, slice, pad,
+concat."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradc.ir import IndexOutOfBounds, ShapeError, Value, constant, emit
+from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, constant, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.types import I64, Type
 from gradc.trace.functions.shapes import axis_of, reshaped, sliced, transposed
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 def getitem(x: Tracer, index: Any) -> Any:
     """`x[index]`: a view for basic indexing, else a new array.
 
-    Errors: `IndexOutOfBounds` at once for static indices; traced ones are checked when the function runs.
+    Errors: `IndexOutOfBoundsError` at once for static indices; traced ones are checked when the function runs.
     """
     entries = _entries(x, index if type(index) is tuple else (index,))
     if not x.traced and not any(e.kind == "array" and any_traced(e.what) for e in entries):
@@ -59,7 +59,7 @@ def _checked(x: Tracer, index: Any) -> Any:
     try:
         return x.array[plain(index)]
     except IndexError as error:
-        fail(str(error), None, IndexOutOfBounds)
+        fail(str(error), None, IndexOutOfBoundsError)
 
 
 def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
@@ -69,10 +69,10 @@ def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
         items.append(_item(item))
     used = sum(_axes_taken(item) for item in items)
     if used > x.ndim:
-        fail(f"too many indices: {used} for an array of shape {x.shape}", None, IndexOutOfBounds)
+        fail(f"too many indices: {used} for an array of shape {x.shape}", None, IndexOutOfBoundsError)
     dots = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(dots) > 1:
-        fail("an index can have one ellipsis only", None, IndexOutOfBounds)
+        fail("an index can have one ellipsis only", None, IndexOutOfBoundsError)
     at = dots[0] if dots else len(items)
     items[at : at + 1] = [slice(None)] * (x.ndim - used)
     entries: list[Entry] = []
@@ -86,7 +86,7 @@ def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
         elif isinstance(item, int):
             n = x.shape[axis]
             if not -n <= item < n:
-                fail(f"index {item} is out of bounds for axis {axis} with size {n}", None, IndexOutOfBounds)
+                fail(f"index {item} is out of bounds for axis {axis} with size {n}", None, IndexOutOfBoundsError)
             entries.append(Entry("int", item % n, axis))
             axis += 1
         elif isinstance(item, np.ndarray) and item.dtype == bool:
@@ -94,7 +94,7 @@ def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
                 fail(
                     f"a mask of shape {item.shape} does not fit {x.shape} at axis {axis}",
                     None,
-                    IndexOutOfBounds,
+                    IndexOutOfBoundsError,
                 )
             if item.ndim == 0:
                 fail("gradc does not trace a single bool as an index", "x[None] or x[:0]")
@@ -119,7 +119,7 @@ def _item(item: Any) -> Any:
                 "a traced mask selects a number of elements that is not known before the function runs", MASK
             )
         if item.dtype.kind not in "iu":
-            fail(f"arrays are indexed by integers, not {item.type}", "i.astype(int)", IndexOutOfBounds)
+            fail(f"arrays are indexed by integers, not {item.type}", "i.astype(int)", IndexOutOfBoundsError)
         return item
     item = plain(item)
     if isinstance(item, bool | np.bool_):
@@ -131,7 +131,7 @@ def _item(item: Any) -> Any:
         fail(
             f"arrays are indexed by integers, slices and masks, not {described(item)}",
             "i.astype(int)",
-            IndexOutOfBounds,
+            IndexOutOfBoundsError,
         )
     return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
 
@@ -217,7 +217,7 @@ def index_value(index: Any, size: int, axis: int, shape: tuple[int, ...]) -> Val
             fail(
                 f"index {array[bad][0]} is out of bounds for axis {axis} with size {size}",
                 None,
-                IndexOutOfBounds,
+                IndexOutOfBoundsError,
             )
         return value_of(np.where(array < 0, array + size, array).astype(I64), I64, shape)
     i = cast(index.value, I64)
