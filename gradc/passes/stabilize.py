@@ -12,8 +12,9 @@ from functools import cache
 from gradc.ir import Graph, Node, Value, constant, emit
 from gradc.passes.pattern import Pattern, applying, splat
 from gradc.passes.rewrite import Report, Table, Work, rewrite, rewrites, rule, rules_of
+from gradc.passes.rules import gathers, pieces
+from gradc.passes.rules.gathers import gather_below
 from gradc.passes.rules.layout import made_by
-from gradc.passes.rules.pieces import gather_below
 from gradc.passes.simplify import EXACT
 
 Equation = tuple[Pattern, Pattern]
@@ -284,9 +285,11 @@ STABLE = rules_of(globals())
 
 
 @cache
-def _table() -> Table:
-    # The exact rules keep the graph in the normal forms that the patterns are written in.
-    return Table([*STABLE, *EXACT])
+def table() -> Table:
+    # The exact rules keep the graph in the normal forms that the patterns are written in. Taking pieces first
+    # would tear quotients apart before the logarithm that comes next is seen.
+    torn = gathers.gather_of_elementwise, pieces.slice_of_elementwise
+    return Table([*STABLE, *[entry for entry in EXACT if entry not in torn]])
 
 
 def stabilize(graph: Graph, *, report: Report | None = None, work: Work | None = None) -> Graph:
@@ -305,6 +308,6 @@ def stabilize(graph: Graph, *, report: Report | None = None, work: Work | None =
         if report is not None:
             report(name, node)
 
-    graph = rewrite(graph, _table(), note, work)
+    graph = rewrite(graph, table(), note, work)
     new = tuple(remark for remark in notes if remark not in graph.notes)
     return graph.replace(notes=(*graph.notes, *new)) if new else graph

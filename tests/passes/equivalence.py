@@ -72,6 +72,8 @@ def specials(dtype: np.dtype, kind: str) -> np.ndarray:
     """The numbers that inputs are drawn from."""
     if dtype.kind == "b":
         return np.array([False, True])
+    if kind == "places" and dtype.kind == "i":
+        return np.array([0, 1, 2])
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         return np.array([0, 1, 2, 3, 7, info.max, info.min, info.max // 2], dtype)

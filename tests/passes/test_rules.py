@@ -4,7 +4,7 @@ import pytest
 
 from gradc.passes.rewrite import rule
 from gradc.passes.simplify import rules
-from tests.passes.cases import arithmetic, constants, layout, logic, pieces, reductions
+from tests.passes.cases import arithmetic, constants, gathers, layout, logic, pieces, reductions
 from tests.passes.equivalence import Case, build, check_case, check_same, fires
 from tests.passes.vocabulary import V
 
@@ -14,6 +14,7 @@ CASES = [
     *logic.CASES,
     *layout.CASES,
     *pieces.CASES,
+    *gathers.CASES,
     *reductions.CASES,
 ]
 RULES = {entry.name: entry for entry in rules()}

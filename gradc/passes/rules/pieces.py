@@ -1,14 +1,14 @@
-"""Slice, pad, concat and gather: composed with each other, and with what they take pieces of."""
+"""Slice, pad and concat: composed with each other, and with what they take pieces of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import gcd
 
 from gradc.ir import Node, Value, constant, emit
+from gradc.ir.graph import emit_node
 from gradc.passes.pattern import same_number, splat
-from gradc.passes.rewrite import rewrites
+from gradc.passes.rewrite import rewrites, uses
 from gradc.passes.rules.layout import made_by
 
 Ints = tuple[int, ...]
@@ -237,82 +237,24 @@ def concat_of_neighbours(node: Node) -> Value | None:
     return take(x, starts, sizes, steps)
 
 
-def _moved_to_front(x: Value, axis: int) -> Value:
-    order = (axis, *[i for i in range(x.type.ndim) if i != axis])
-    return emit("transpose", x, axes=order)
-
-
-@rewrites("gather")
-def gather_constant_index(node: Node) -> Value | None:
-    """gather(x, 2) => reshape(slice(x, 2)), and so with evenly spaced constants and iota"""
-    if len(node.inputs) != 2:
+@rewrites("slice")
+def slice_of_elementwise(node: Node) -> Value | None:
+    """slice(x + y) => slice(x) + slice(y), if it is small or nothing else uses the sum"""
+    inner = node.inputs[0].node
+    if inner is None or not inner.op.elementwise or inner.op.name == "require":
         return None
-    (x, index), (axis,) = node.inputs, node.attrs["axes"]
-    spaced = _evenly_spaced(index)
-    if spaced is None:
+    if not is_small(node) and uses(node.inputs[0]) > 1:
         return None
-    start, step = spaced
-    size = index.type.size
-    if not (0 <= start < x.shape[axis] and 0 <= start + (size - 1) * step < x.shape[axis]):
-        return None  # an error when it runs
-    starts = tuple(start if i == axis else 0 for i in range(x.type.ndim))
-    sizes = tuple(size if i == axis else n for i, n in enumerate(x.shape))
-    steps = tuple(step if i == axis else 1 for i in range(x.type.ndim))
-    front = _moved_to_front(take(x, starts, sizes, steps), axis)
-    return front if index.type.ndim == 1 else emit("reshape", front, shape=node.types[0].shape)
+    cut = node.attrs
+    return emit_like(inner, [emit("slice", x, **cut) for x in inner.inputs], node.types[0].shape)
 
 
-def _evenly_spaced(index: Value) -> tuple[int, int] | None:
-    """Start and step (not 0) of an index array that is known and counts evenly."""
-    node = index.node
-    if node is None or not index.type.size:
-        return None
-    if node.op.name == "iota":
-        return (0, 1) if index.type.ndim == 1 else None
-    if node.op.name != "constant" or index.type.ndim > 1:
-        return None
-    value = node.attrs["value"]
-    items = value if isinstance(value, list) else [value] * min(index.type.size, 2)
-    step = items[1] - items[0] if len(items) > 1 else 1
-    if not step or any(b - a != step for a, b in pairwise(items)):
-        return None
-    return items[0], step
+def is_small(node: Node) -> bool:
+    """Is the piece so small that computing it twice costs nothing?"""
+    return 4 * node.types[0].size <= node.inputs[0].type.size
 
 
-def _within(index: Value, size: int) -> bool:
-    """Is every index known to be one of an axis of this size?"""
-    if index.node is not None and index.node.op.name == "iota":
-        return index.shape[index.node.attrs["axis"]] <= size
-    number = splat(index)
-    return number is not None and 0 <= number < size
-
-
-@rewrites("gather")
-def gather_of_broadcast(node: Node) -> Value | None:
-    """gather(broadcast(x), i, j, axes=(0, 1)) => gather(x, i, axes=(0,)), where axis 1 is new, j inside"""
-    inner = made_by(node.inputs[0], "broadcast")
-    if inner is None:
-        return None
-    new = [
-        (index, inner.attrs["shape"][a])
-        for a, index in zip(node.attrs["axes"], node.inputs[1:], strict=True)
-        if a not in inner.attrs["axes"]
-    ]
-    if not new or not all(_within(index, size) for index, size in new):
-        return None
-    return gather_below(node, inner)
-
-
-def gather_below(gather: Node, broadcast: Node) -> Value:
-    """Emit the gather from what was broadcast: indices into new axes choose among equal elements."""
-    (x,), spread, indices = broadcast.inputs, broadcast.attrs["axes"], gather.inputs[1:]
-    axes, shape, front = gather.attrs["axes"], gather.types[0].shape, indices[0].type.ndim
-    pairs = [(spread.index(a), i) for a, i in zip(axes, indices, strict=True) if a in spread]
-    rest = [a for a in range(len(broadcast.attrs["shape"])) if a not in axes]
-    kept = tuple(front + rest.index(a) for a in rest if a in spread)
-    if not pairs:
-        return emit("broadcast", x, shape=shape, axes=kept)
-    inside = emit("gather", x, *[i for _, i in pairs], axes=tuple(a for a, _ in pairs))
-    if inside.shape == shape:
-        return inside
-    return emit("broadcast", inside, shape=shape, axes=(*range(front), *kept))
+def emit_like(node: Node, inputs: list[Value], shape: Ints) -> Value:
+    """Emit an elementwise node on inputs of another shape."""
+    declared = node.types[0].with_shape(shape) if node.op.infer is None else None
+    return emit_node(node.op, *inputs, type=declared, **node.attrs).result

@@ -1,24 +1,34 @@
-"""Cases of the rules on slice, pad, concat and gather."""
+"""Cases of the rules on slice, pad and concat."""
 
 from tests.passes.equivalence import fires, stays
 from tests.passes.vocabulary import (
+    B,
     M,
-    N,
     V,
     W,
     abs_,
     broadcast,
+    cast,
     concat,
     const,
-    gather,
-    iota,
     pad,
     piece,
+    require,
     reshape,
-    transpose,
 )
 
 T = "f64[4, 6]"
+
+
+def small_of_two(x):
+    square = x * x
+    return piece(square, (1, 1, 1)), square
+
+
+def large_of_two(x):
+    square = x * x
+    return piece(square, (1, 5, 1)), square
+
 
 CASES = [
     fires("whole_slice", lambda x: piece(x, (0, 3, 1)), lambda x: x, V),
@@ -101,51 +111,25 @@ CASES = [
     stays("concat_of_neighbours", lambda x, y: concat(piece(x, (0, 2, 1)), piece(y, (2, 1, 1))), V, V),
     stays("concat_of_neighbours", lambda x: concat(piece(x, (0, 1, 1)), piece(x, (0, 1, 1))), V),
     fires(
-        "gather_constant_index",
-        lambda x: gather(x, iota("i64[6]"), axes=(1,)),
-        lambda x: transpose(piece(x, (0, 4, 1), (0, 6, 1)), 1, 0),
-        T,
-    ),
-    fires(
-        "gather_constant_index",
-        lambda x: gather(x, const(2, "i64[]"), axes=(1,)),
-        lambda x: reshape(transpose(piece(x, (0, 4, 1), (2, 1, 1)), 1, 0), 4),
-        T,
-    ),
-    fires(
-        "gather_constant_index",
-        lambda x: gather(x, const([3, 1], "i64[2]")),
-        lambda x: transpose(piece(x, (3, 2, -2), (0, 6, 1)), 0, 1),
-        T,
-    ),
-    stays("gather_constant_index", lambda x: gather(x, const([3, 1, 2], "i64[3]")), T),
-    stays("gather_constant_index", lambda x: gather(x, const([4, 5], "i64[2]")), T),
-    stays("gather_constant_index", lambda x: gather(x, const(1, "i64[2]")), T),
-    stays("gather_constant_index", lambda x: gather(x, iota("i64[5]")), T),
-    fires(
-        "gather_of_broadcast",
-        lambda x: gather(broadcast(x, (3, 4), (0,)), iota("i64[3]"), const(1, N), axes=(0, 1)),
-        lambda x: gather(x, iota("i64[3]")),
+        "slice_of_elementwise",
+        lambda x, y: piece(x * y, (0, 2, 1)),
+        lambda x, y: piece(x, (0, 2, 1)) * piece(y, (0, 2, 1)),
+        V,
         V,
     ),
     fires(
-        "gather_of_broadcast",
-        lambda x: gather(broadcast(x, (3, 4), (0,)), iota("i64[2]"), axes=(1,)),
-        lambda x: broadcast(x, (2, 3), (1,)),
+        "slice_of_elementwise",
+        lambda x: piece(cast(x, "f32"), (0, 2, 1)),
+        lambda x: cast(piece(x, (0, 2, 1)), "f32"),
         V,
     ),
     fires(
-        "gather_of_broadcast",
-        lambda x: gather(broadcast(x, (2, 5, 3), (0, 2)), iota("i64[2]"), iota("i64[2]"), axes=(0, 1)),
-        lambda x: gather(x, iota("i64[2]")),
-        M,
+        "slice_of_elementwise",
+        small_of_two,
+        lambda x: (piece(x, (1, 1, 1)) * piece(x, (1, 1, 1)), x * x),
+        "f64[6]",
     ),
-    stays("gather_of_broadcast", lambda x: gather(broadcast(x, (3, 4), (0,)), iota("i64[5]"), axes=(1,)), V),
-    stays(
-        "gather_of_broadcast",
-        lambda x, y: gather(broadcast(x, (3, 4), (0,)), iota("i64[3]"), y, axes=(0, 1)),
-        V,
-        N,
-    ),
-    stays("gather_of_broadcast", lambda x: gather(broadcast(x, (4, 3), (1,)), iota("i64[3]"), axes=(1,)), V),
+    stays("slice_of_elementwise", large_of_two, "f64[6]"),
+    stays("slice_of_elementwise", lambda x, y: piece(require(x, y), (0, 2, 1)), V, B),
+    stays("slice_of_elementwise", lambda x: piece(reshape(x, 6), (0, 2, 1)), M),
 ]
