@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradc.ir import ArgumentError, Builder, IndexOutOfBounds, Type, emit, evaluate, parse, verify
+from gradc.ir import ArgumentError, Builder, IndexOutOfBoundsError, Type, emit, evaluate, parse, verify
 from gradc.ir.text import digest
 from gradc.ir.types import F64
 
@@ -149,7 +149,7 @@ def test_require_and_indices_out_of_bounds():
 }"""
     )
     assert evaluate(graph, X, np.array([2, 0]))[0].tolist() == [3.0, 1.0]
-    with pytest.raises(IndexOutOfBounds, match="index 3 is out of bounds"):
+    with pytest.raises(IndexOutOfBoundsError, match="index 3 is out of bounds"):
         evaluate(graph, X, np.array([2, 3]))
     with pytest.raises(IndexError):
         evaluate(graph, X, np.array([2, -1]))

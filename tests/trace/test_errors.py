@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradc.ir import GradcError, IndexOutOfBounds, ShapeError, TraceError
+from gradc.ir import GradcError, IndexOutOfBoundsError, ShapeError, TraceError
 from gradc.trace import cond
 from tests.trace.harness import run
 
@@ -208,9 +208,9 @@ CASES = [
     (add_at, TraceError, "add.at"),
     (mask, TraceError, "np.where"),
     (where_one, TraceError, "np.where"),
-    (out_of_range, IndexOutOfBounds, "out of bounds"),
-    (out_of_range_array, IndexOutOfBounds, "out of bounds"),
-    (too_many, IndexOutOfBounds, "too many"),
+    (out_of_range, IndexOutOfBoundsError, "out of bounds"),
+    (out_of_range_array, IndexOutOfBoundsError, "out of bounds"),
+    (too_many, IndexOutOfBoundsError, "too many"),
     (bool_minus, ShapeError, "^"),
     (matmul, ShapeError, "inner sizes"),
     (negative_power, ValueError, "negative"),
@@ -255,11 +255,11 @@ def test_leaks() -> None:
 
 
 def test_traced_indices_are_guarded() -> None:
-    with pytest.raises(IndexOutOfBounds):
+    with pytest.raises(IndexOutOfBoundsError):
         run(lambda x, i: x[i], X, I + 1)
-    with pytest.raises(IndexOutOfBounds):
+    with pytest.raises(IndexOutOfBoundsError):
         run(lambda x, i: x[i], X, I - 3)
-    with pytest.raises(IndexOutOfBounds, match="negative"):
+    with pytest.raises(IndexOutOfBoundsError, match="negative"):
         run(lambda i: i**i, I - 1)
 
 
