@@ -29,7 +29,7 @@ def is_internal(code: types.CodeType) -> bool:
 
 
 def strip_internals(error: BaseException) -> None:
-    """Take gradc's frames out of a traceback, and errors that gradc caught on the way; not under GRADC_DEBUG."""
+    """Take gradc's frames out of a traceback, and errors caught on the way; not under GRADC_DEBUG."""
     if os.environ.get("GRADC_DEBUG", "0") not in ("", "0"):
         return
     frames = []

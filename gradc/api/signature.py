@@ -146,9 +146,13 @@ class Parameters:
 
 
 def _signature_of(fn: Callable[..., Any]) -> inspect.Signature:
-    """A function's signature. NumPy's own functions take anything: their defaults are not for passing on."""
+    """A function's signature. Those of libraries take anything: their defaults are not for passing on."""
+    inner = inspect.unwrap(fn)
+    modules = str(getattr(inner, "__module__", "")), type(inner).__module__
+    # In a trace, NumPy's functions are seen as those that stand for them.
+    library = any(m.startswith(("numpy", "scipy", "gradc.trace")) for m in modules)
     try:
-        if not isinstance(inspect.unwrap(fn), np.ufunc | type(np.sum) | types.BuiltinFunctionType):
+        if not library and not isinstance(inner, types.BuiltinFunctionType):
             return inspect.signature(fn)
     except (ValueError, TypeError):
         pass

@@ -93,6 +93,45 @@ def test_repeated_grad_of_a_number() -> None:
         close(f(0.7), expected)
 
 
+def test_numpys_own_functions() -> None:
+    def inside(x: Any) -> Any:
+        value, pull = gradc.vjp(np.sin, x)
+        return value, pull(x)[0], gradc.jvp(np.exp, (x,), (x,))[1], gradc.grad(np.sum)(x)
+
+    for results in (inside(x3), gradc.compile(inside)(x3)):
+        for found, expected in zip(results, (np.sin(x3), np.cos(x3) * x3, np.exp(x3) * x3, np.ones(3))):  # noqa: B905
+            close(found, expected)
+
+
+def test_a_pullback_used_in_another_trace() -> None:
+    def outer(x: Any) -> Any:
+        _, pull = gradc.vjp(np.sin, x)
+        return gradc.grad(lambda c: np.sum(pull(c)[0]))(np.ones(3))
+
+    close(outer(x3), np.cos(x3))
+    close(gradc.compile(outer)(x3), np.cos(x3))
+
+
+def test_a_captured_array_is_differentiated() -> None:
+    weights = np.ones(3)
+    close(gradc.compile(lambda x: gradc.grad(lambda w: np.sum(w * w * x))(weights))(x3), 2 * x3)
+
+
+def test_gradients_inside_of_compiled_functions() -> None:
+    inner = gradc.compile(lambda w, x: np.sum(np.tanh(w * x)))
+
+    @gradc.compile
+    def step(w: Any, x: Any) -> Any:
+        value, g = inner.value_and_grad(w, x)
+        return value, w - 0.1 * g, inner.grad(w, x), gradc.grad(inner, wrt=1)(w, x)
+
+    value, moved, g, gx = step(x3, t3)
+    close(value, inner(x3, t3))
+    close(g, inner.grad(x3, t3))
+    close(moved, x3 - 0.1 * g)
+    close(gx, x3 * (1 - np.tanh(x3 * t3) ** 2))
+
+
 def test_perturbations_are_not_confused() -> None:
     inner = lambda x: gradc.grad(lambda y: x + y)(1.0)  # noqa: E731
     assert gradc.grad(lambda x: x * inner(x))(3.0) == 1.0
