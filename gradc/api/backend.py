@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -43,8 +44,6 @@ observe: Callable[[], Observer | None] = lambda: None  # noqa: E731
 
 def stabilize(graph: Graph, observer: Observer | None = None) -> Graph:
     """The traced graph with its stabilizing rules applied, before a gradient is taken."""
-    if observer is not None:
-        observer.stage("traced", graph, 0.0)
     return pipeline.prepare(graph, observer)
 
 
@@ -58,7 +57,11 @@ def build(graph: Graph, options: Options, observer: Observer | None = None) -> E
     from gradc.runtime.executable import load  # with LLVM, which takes time to load
 
     observer = observer or observe()
-    executable = load(run_stages(graph, options, "planned", observer))
+    planned = run_stages(graph, options, "planned", observer)
+    start = time.perf_counter()
+    executable = load(planned)
+    if observer is not None:
+        observer.stage("codegen", planned, time.perf_counter() - start)
     if observer is not None and observer.wants_code:
         for kind in ("loops", "llvm", "asm"):
             observer.code(graph.name, kind, executable.dump(kind))

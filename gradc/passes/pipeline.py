@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from gradc.ir.graph import Graph, Node
+from gradc.ir.verify import verify
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.fuse import fuse
@@ -51,7 +52,7 @@ class Observer(Protocol):
 
 
 def run_pass(step: Pass, graph: Graph, observer: Observer | None, **options: Any) -> Graph:
-    """One pass, observed."""
+    """One pass; observed, its result is verified too."""
     if observer is None:
         return step(graph, **options)
     if step in (simplify, stabilize):
@@ -59,6 +60,7 @@ def run_pass(step: Pass, graph: Graph, observer: Observer | None, **options: Any
     start = time.perf_counter()
     graph = step(graph, **options)
     observer.stage(step.__name__, graph, time.perf_counter() - start)
+    verify(graph, after=step.__name__)
     return graph
 
 
