@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gradc.api.frames import caller, without_internals
-from gradc.ir.errors import ArgumentError
+from gradc.api.frames import HOME, strip_internals
+from gradc.ir.errors import ArgumentError, GradcError, Source
 from gradc.train.batches import is_integer
 from gradc.train.loop import Loop, Memory
 from gradc.train.optim import Optimizer
@@ -83,9 +84,12 @@ def fit(
         with Progress(bool(progress), int(epochs), what.batches.steps) as bar:
             result = run(what, int(epochs), bar, on_epoch)
     except Exception as error:
-        if isinstance(error, ArgumentError):
-            error.source = error.source or caller()
-        raise without_internals(error) from error.__cause__
+        # What is traced here counts as the user's code; what he wrote is the call.
+        if isinstance(error, GradcError) and (error.source is None or error.source.file.startswith(HOME)):
+            frame = sys._getframe(1)
+            error.source = Source(frame.f_code.co_filename, frame.f_lineno)
+        strip_internals(error)
+        raise
     if result.stopped is not None:
         warnings.warn(why(result, what.batches.steps), RuntimeWarning, stacklevel=2)
     return result

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gradc.api.compiled import compile
-from gradc.ir.errors import ArgumentError, IndexOutOfBounds
+from gradc.ir.errors import ArgumentError, IndexOutOfBoundsError
 from gradc.trace import tree
 from gradc.train import optim
 from gradc.train import step as steps
@@ -481,7 +481,7 @@ def test_an_index_out_of_bounds_is_an_error():
     def indexed(p, i):
         return np.sum(p[i])
 
-    with pytest.raises(IndexOutOfBounds):
+    with pytest.raises(IndexOutOfBoundsError):
         quiet(indexed, np.ones(3), np.array([0, 5]), optimizer=optim.sgd(0.1), epochs=1)
 
 
@@ -694,6 +694,16 @@ def test_bad_arguments(case):
     changes, message = BAD[case]
     with pytest.raises(ArgumentError, match=message):
         quiet(**{**OK, **changes})
+
+
+def test_errors_name_the_line_of_the_call_and_show_no_frames_of_gradc():
+    with pytest.raises(ArgumentError) as caught:
+        quiet(**{**OK, "epochs": -1})
+    source = caught.value.source
+    assert source is not None and source.file == __file__
+    # The frame of `fit` itself is where the error is raised; below it there is nothing.
+    files = [entry.path.name for entry in caught.traceback]
+    assert set(files[:-1]) == {"test_fit.py"} and files[-1] in ("test_fit.py", "fit.py")
 
 
 def test_a_loss_that_branches_on_a_parameter_is_refused():
