@@ -30,14 +30,18 @@ class Edges(list[Edge]):
 
     def __str__(self) -> str:
         rows = [("name", "value", "gradient", "line")]
-        rows += [
-            (e.name, brief(e.value), "" if e.gradient is None else brief(e.gradient), e.line) for e in self
-        ]
-        widths = [min(max(len(row[i]) for row in rows), 44) for i in range(3)]
+        for name, line, value, gradient in self:
+            rows.append((name, brief(value), "" if gradient is None else brief(gradient), shortened(line)))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
         return "\n".join([lines[0], "  ".join("-" * w for w in [*widths, 4]), *lines[1:]])
 
     __repr__ = __str__
+
+
+def shortened(text: str, width: int = 60) -> str:
+    """The text, cut off where it is too long for a table."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def brief(value: Any) -> str:

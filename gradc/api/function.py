@@ -6,6 +6,7 @@ import itertools
 import operator
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Hashable
@@ -121,6 +122,7 @@ class Function:
                     else Static(leaf)
                     for i, (k, leaf, name) in enumerate(zip(key[1:], leaves, names, strict=True))
                 ]
+                start = time.perf_counter()
                 try:
                     traced = trace(self.fn, treedef, inputs, name=name_of(self.fn))
                 except NeedStatic as need:
@@ -129,6 +131,7 @@ class Function:
                     self.splits[key] = more
                     continue
                 special = self._specialization(traced, inputs, treedef, positions)
+                special.seconds = time.perf_counter() - start
                 self._forget_with(key, full, leaves)
                 self.table[full] = special
                 self._warn_of_variants(full, inputs, names)

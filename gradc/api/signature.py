@@ -51,7 +51,13 @@ class Parameters:
         defaults = [p.default for p in parameters if p.kind in positional]
         self.defaults = defaults
         self.required = sum(d is Parameter.empty for d in defaults)
+        self.named_defaults = [p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY]
         self.simple = not self.by_name  # nothing but `args` is needed for a call without keywords
+        self.regular = (
+            not self.rest
+            and not self.options
+            and not any(p.kind is Parameter.POSITIONAL_ONLY for p in parameters)
+        )
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """The arguments in normal form, defaults filled in. `ArgumentError` where a call would fail."""
@@ -61,6 +67,8 @@ class Parameters:
                 return args, kwargs
             if count < len(self.positional):
                 return (*args, *self.defaults[count:]), kwargs
+        if self.regular and (normal := self._bind_regular(args, kwargs)) is not None:
+            return normal
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -69,6 +77,22 @@ class Parameters:
             raise ArgumentError(f"{shown}: {error}", caller()) from None
         bound.apply_defaults()
         return bound.args, bound.kwargs
+
+    def _bind_regular(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        """As `bind`, where every parameter takes one argument; None if the call is wrong."""
+        positional, named = list(args), {}
+        used = 0
+        for name, default in zip(self.positional[len(args) :], self.defaults[len(args) :], strict=True):
+            given = kwargs.get(name, default)
+            used += name in kwargs
+            positional.append(given)
+        for name, default in zip(self.by_name, self.named_defaults, strict=True):
+            named[name] = kwargs.get(name, default)
+            used += name in kwargs
+        missing = any(x is Parameter.empty for x in (*positional, *named.values()))
+        if missing or used != len(kwargs) or len(positional) != len(self.positional):
+            return None
+        return tuple(positional), named
 
     def describe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Each argument of a call in normal form, with what it is called: `params`, `args[0]`, `option`."""

@@ -87,6 +87,8 @@ class Specialization:
         self.options = options
         self.positions = [i for i, position in enumerate(program.inputs) if position is not None]
         self.treedef = treedef
+        self.seconds = 0.0
+        """How long the trace took."""
         self.quick = all(type(value) in BY_VALUE for _, value in statics)
         # Other objects are not to be kept alive from here.
         self._statics = [(i, type(value), value) for i, value in statics] if self.quick else []
@@ -134,5 +136,7 @@ class Specialization:
     def graph(self, mode: str, observer: Observer | None = None) -> tuple[Graph, Any]:
         """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""
         if self._stable is None:
+            if observer is not None:
+                observer.stage("traced", self.program.graph, self.seconds)
             self._stable = backend.stabilize(self.program.graph, observer)
         return self.program.build(mode, self._stable)

@@ -346,3 +346,24 @@ def test_runtime_errors_leave_the_function_usable() -> None:
     with pytest.raises(IndexError):
         f(x3, np.array([7]))
     same(f(x3, np.array([2])), x3[[2]])
+
+
+def test_repeated_calls_go_by_native_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradc.api.compiled import Front
+    from gradc.api.function import Function
+
+    f = gradc.compile(lambda w, x, b: np.sum(w * x + b), wrt=(0, 1, 2))
+    g = gradc.compile(lambda p, n: np.sum(p["w"]) * n)
+    calls = [(1.0, 2.0, 3.0), (x3, x23, F32(1.0))]
+    expected = [(f(*args), f.value_and_grad(*args), f.grad(*args)) for args in calls]
+    wanted = g.grad({"w": x3}, 3)
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("the table was asked")
+
+    monkeypatch.setattr(Function, "find", never)
+    same(g.grad({"w": x3 + 1}, 3), wanted)
+    monkeypatch.setattr(Front, "slow", never)
+    for args, results in zip(calls, expected, strict=True):
+        for _ in range(3):
+            same((f(*args), f.value_and_grad(*args), f.grad(*args)), results)

@@ -95,6 +95,41 @@ def test_defaults_and_keywords_make_no_difference() -> None:
     assert f(x3, how="mean") == 12.0 and len(seen) == 2
 
 
+SIGNATURES = {
+    "regular": lambda a, b, c=3, *, d=4, e: (a, b, c, d, e),
+    "positional-only": lambda a, b=2, /, c=3: (a, b, c),
+    "variadic": lambda a, *rest, k=1, **options: (a, rest, k, options),
+    "nothing": lambda: (),
+}
+CALLS = [
+    ((), {}),
+    ((1,), {}),
+    ((1, 2), {}),
+    ((1, 2), {"e": 5}),
+    ((1,), {"b": 2, "e": 5}),
+    ((), {"e": 5, "b": 2, "a": 1, "d": 7}),
+    ((1, 2, 3), {"c": 4, "e": 1}),
+    ((1, 2, 3, 4), {"e": 5}),
+    ((1,), {"a": 1}),
+    ((1, 2), {"nope": 3}),
+    ((1, 2), {"k": 3, "x": 4, "b": 5}),
+    ((1,), {"c": 9}),
+]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("number", range(len(CALLS)))
+def test_binding_is_pythons(name: str, number: int) -> None:
+    fn, (args, kwargs) = SIGNATURES[name], CALLS[number]
+    try:
+        expected = fn(*args, **kwargs)
+    except TypeError:
+        with pytest.raises(gradc.ArgumentError, match="lambda"):
+            gradc.compile(fn)(*args, **kwargs)
+        return
+    assert gradc.compile(fn)(*args, **kwargs) == expected
+
+
 def test_a_float_whose_value_is_needed_becomes_static() -> None:
     seen = []
 
