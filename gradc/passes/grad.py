@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gradc.ir.backward import backpropagate
 from gradc.ir.errors import ShapeError
-from gradc.ir.graph import Builder, Graph, Value, constant, inline, zeros
+from gradc.ir.graph import Builder, Graph, Value, constant, zeros
 
 
 def grad(graph: Graph, wrt: Sequence[int], *, loss: int = 0, keep: Sequence[int] | None = None) -> Graph:
@@ -71,11 +71,3 @@ def jvp(graph: Graph, wrt: Sequence[int]) -> Graph:
         return builder.build(
             f"{graph.name}_jvp", [*graph.outputs, *results], constants=graph.constants, notes=graph.notes
         )
-
-
-def fresh(graph: Graph) -> Graph:
-    """A copy that shares no values, so that it can stand beside the original in one graph."""
-    with Builder() as builder:
-        inputs = [builder.add_input(x.type, x.name) for x in graph.inputs]
-        outputs = inline(graph, inputs)
-        return builder.build(graph.name, outputs, constants=graph.constants, notes=graph.notes)
