@@ -12,7 +12,7 @@ from functools import cache
 from gradc.ir import Graph, Node, Value, constant, emit
 from gradc.passes.pattern import Pattern, applying, splat
 from gradc.passes.rewrite import Report, Table, Work, rewrite, rewrites, rule, rules_of
-from gradc.passes.rules import gathers, pieces
+from gradc.passes.rules import gathers, pieces, softmax
 from gradc.passes.rules.gathers import gather_below
 from gradc.passes.rules.layout import made_by
 from gradc.passes.simplify import EXACT
@@ -201,38 +201,6 @@ def log_of_moved_sum(node: Node) -> Value | None:
     return _moved(layout, emit("log", layout.inputs[0]))
 
 
-@rewrites("log")
-def log_sum_exp(node: Node) -> Value | None:
-    """log(sum(exp(x))) => m + log(sum(exp(x - m))), m = max(x) where that is finite, else 0"""
-    inner = made_by(node.inputs[0], "reduce_sum")
-    exponential = None if inner is None else made_by(inner.inputs[0], "exp")
-    if inner is None or exponential is None:
-        return None
-    (x,), axes = exponential.inputs, inner.attrs["axes"]
-    if not x.type.size or is_shifted(x, axes):
-        return None
-    m = _finite_maximum(x, axes)
-    total = emit("reduce_sum", emit("exp", x - _spread(m, x, axes)), axes=axes)
-    return emit("log", total) + m
-
-
-@rewrites("div")
-def softmax(node: Node) -> Value | None:
-    """exp(x) / sum(exp(x)) => exp(x - m) / sum(exp(x - m)), m = max(x) where that is finite, else 0"""
-    numerator, spread = made_by(node.inputs[0], "exp"), made_by(node.inputs[1], "broadcast")
-    inner = None if spread is None else made_by(spread.inputs[0], "reduce_sum")
-    exponential = None if inner is None else made_by(inner.inputs[0], "exp")
-    if numerator is None or spread is None or inner is None or exponential is None:
-        return None
-    (x,), axes = numerator.inputs, inner.attrs["axes"]
-    if exponential.inputs[0] is not x or spread.attrs["axes"] != _others(x, axes):
-        return None
-    if not x.type.size or is_shifted(x, axes):
-        return None
-    e = emit("exp", x - _spread(_finite_maximum(x, axes), x, axes))
-    return e / _spread(emit("reduce_sum", e, axes=axes), x, axes)
-
-
 @rule
 def log_one_plus(x: Pattern) -> Equation:
     """Defined for x > -1; 1 + x forgets a small x."""
@@ -245,43 +213,7 @@ def log_one_minus(x: Pattern) -> Equation:
     return log(1 - x), log1p(-x)
 
 
-Axes = tuple[int, ...]
-
-
-def _others(x: Value, axes: Axes) -> Axes:
-    return tuple(i for i in range(x.type.ndim) if i not in axes)
-
-
-def _spread(reduced: Value, x: Value, axes: Axes) -> Value:
-    return emit("broadcast", reduced, shape=x.shape, axes=_others(x, axes))
-
-
-def _finite_maximum(x: Value, axes: Axes) -> Value:
-    """What to subtract before exp. It has no gradient, since the result does not depend on it."""
-    m = emit("stop_gradient", emit("reduce_max", x, axes=axes))
-    finite = emit("lt", emit("abs", m), constant(math.inf, m.type))
-    return emit("where", finite, m, constant(0, m.type))
-
-
-def is_shifted(x: Value, axes: Axes) -> bool:
-    """Has its maximum over these axes been subtracted already, by the user or by a rule here?"""
-    scaled = made_by(x, "mul", "div")
-    if scaled is not None and (splat(scaled.inputs[1]) or 0) > 0:
-        x = scaled.inputs[0]
-    difference = made_by(x, "sub")
-    if difference is None:
-        return False
-    a, m = difference.inputs
-    for _ in range(DEPTH):
-        inner = made_by(m, "broadcast", "reshape", "stop_gradient", "where")
-        if inner is None:
-            break
-        m = inner.inputs[1 if inner.op.name == "where" else 0]
-    largest = made_by(m, "reduce_max")
-    return largest is not None and largest.inputs[0] is a and set(largest.attrs["axes"]) <= set(axes)
-
-
-STABLE = rules_of(globals())
+STABLE = rules_of(globals(), vars(softmax))
 
 
 @cache

@@ -7,8 +7,8 @@ from itertools import pairwise
 from gradc.ir import Node, Type, Value, emit
 from gradc.passes.pattern import splat
 from gradc.passes.rewrite import rewrites, uses
-from gradc.passes.rules.layout import made_by
-from gradc.passes.rules.pieces import emit_like, is_small, take
+from gradc.passes.rules.layout import emit_like, made_by, splat_like
+from gradc.passes.rules.pieces import is_small, take
 
 
 def _moved_to_front(x: Value, axis: int) -> Value:
@@ -22,7 +22,7 @@ def gather_constant_index(node: Node) -> Value | None:
     if len(node.inputs) != 2:
         return None
     (x, index), (axis,) = node.inputs, node.attrs["axes"]
-    spaced = _evenly_spaced(index)
+    spaced = evenly_spaced(index)
     if spaced is None:
         return None
     start, step = spaced
@@ -36,7 +36,7 @@ def gather_constant_index(node: Node) -> Value | None:
     return front if index.type.ndim == 1 else emit("reshape", front, shape=node.types[0].shape)
 
 
-def _evenly_spaced(index: Value) -> tuple[int, int] | None:
+def evenly_spaced(index: Value) -> tuple[int, int] | None:
     """Start and step (not 0) of an index array that is known and counts evenly."""
     node = index.node
     if node is None or not index.type.size:
@@ -111,9 +111,9 @@ def gather_of_elementwise(node: Node) -> Value | None:
         return None
     inputs = []
     for x in inner.inputs:
-        spread, number = made_by(x, "broadcast"), splat(x)
-        if number is not None:
-            inputs.append(emit("constant", type=node.types[0].with_dtype(x.dtype), value=number))
+        spread = made_by(x, "broadcast")
+        if splat(x) is not None:
+            inputs.append(splat_like(x, node.types[0].shape))
         elif spread is not None and any(a not in spread.attrs["axes"] for a in node.attrs["axes"]):
             inputs.append(gather_below(node, spread))
         else:
@@ -128,16 +128,13 @@ def one_for_each_row(node: Node) -> Value | None:
     if splat(zero) != 0 or axes != (0, 1) or zero.type.ndim != 2 or updates.type.ndim != 1:
         return None
     type = zero.type
-    rows = [k for k in (0, 1) if type.shape[k] == updates.type.size and _evenly_spaced(indices[k]) == (0, 1)]
+    rows = [k for k in (0, 1) if type.shape[k] == updates.type.size and evenly_spaced(indices[k]) == (0, 1)]
     if not rows or not type.size:
         return None
     row = rows[0]
     chosen = emit("broadcast", indices[1 - row], shape=type.shape, axes=(row,))
     columns = emit("iota", axis=1 - row, type=Type(chosen.dtype, type.shape))
     # Adding to zero loses the sign of -0.0.
-    spread = emit("broadcast", emit("add", updates, _zero_like(zero, updates)), shape=type.shape, axes=(row,))
+    sums = emit("add", updates, splat_like(zero, updates.shape))
+    spread = emit("broadcast", sums, shape=type.shape, axes=(row,))
     return emit("where", emit("eq", chosen, columns), spread, zero)
-
-
-def _zero_like(zero: Value, x: Value) -> Value:
-    return emit("constant", type=x.type, value=splat(zero))

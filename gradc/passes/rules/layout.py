@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from gradc.ir import OPS, Node, Value, emit
@@ -120,12 +121,50 @@ def compute_before_broadcast(node: Node) -> Value | None:
     for x in node.inputs:
         spread = made_by(x, "broadcast")
         if spread is None:
-            inputs.append(emit("constant", type=x.type.with_shape(small), value=splat(x)))
+            inputs.append(splat_like(x, small))
         elif spread.attrs["axes"] == axes:
             inputs.append(spread.inputs[0])
         else:
             inner = tuple(axes.index(a) for a in spread.attrs["axes"])
             inputs.append(emit("broadcast", spread.inputs[0], shape=small, axes=inner))
-    declared = node.types[0].with_shape(small) if node.op.infer is None else None
-    result = emit_node(node.op, *inputs, type=declared, **node.attrs).result
-    return emit("broadcast", result, shape=shape, axes=axes)
+    return emit("broadcast", emit_like(node, inputs, small), shape=shape, axes=axes)
+
+
+def emit_like(node: Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
+    """Emit an elementwise node on inputs of another shape."""
+    declared = node.types[0].with_shape(shape) if node.op.infer is None else None
+    return emit_node(node.op, *inputs, type=declared, **node.attrs).result
+
+
+def splat_like(x: Value, shape: tuple[int, ...]) -> Value:
+    """Emit the splat in another shape."""
+    return emit("constant", type=x.type.with_shape(shape), value=splat(x))
+
+
+@rewrites(*ELEMENTWISE)
+def compute_before_ones(node: Node) -> Value | None:
+    """exp(reshape(x, shape=(3, 1))) => reshape(exp(x), shape=(3, 1)), where axes of size 1 are added
+
+    As after keepdims: the shape without them is the one that other nodes share.
+    """
+    small, shape = None, node.types[0].shape
+    for x in node.inputs:
+        grown = made_by(x, "reshape")
+        if grown is not None:
+            inner = grown.inputs[0].shape
+            if (small or inner) != inner or len(inner) >= len(shape) or _long(inner) != _long(shape):
+                return None
+            small = inner
+        elif splat(x) is None:
+            return None
+    if small is None:
+        return None
+    inputs = [
+        splat_like(x, small) if (grown := made_by(x, "reshape")) is None else grown.inputs[0]
+        for x in node.inputs
+    ]
+    return emit("reshape", emit_like(node, inputs, small), shape=shape)
+
+
+def _long(shape: tuple[int, ...]) -> list[int]:
+    return [n for n in shape if n != 1]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import gcd
 
 from gradc.ir import Node, Value, constant, emit
-from gradc.ir.graph import emit_node
 from gradc.passes.pattern import same_number, splat
 from gradc.passes.rewrite import rewrites, uses
-from gradc.passes.rules.layout import made_by
+from gradc.passes.rules.constants import evaluated
+from gradc.passes.rules.layout import ELEMENTWISE, emit_like, made_by, splat_like
 
 Ints = tuple[int, ...]
 
@@ -254,7 +254,26 @@ def is_small(node: Node) -> bool:
     return 4 * node.types[0].size <= node.inputs[0].type.size
 
 
-def emit_like(node: Node, inputs: list[Value], shape: Ints) -> Value:
-    """Emit an elementwise node on inputs of another shape."""
-    declared = node.types[0].with_shape(shape) if node.op.infer is None else None
-    return emit_node(node.op, *inputs, type=declared, **node.attrs).result
+def _at_same_places(a: Node, b: Node) -> bool:
+    same = all(a.attrs[k] == b.attrs[k] for k in ("shape", "starts", "steps"))
+    return same and a.inputs[0].shape == b.inputs[0].shape
+
+
+@rewrites(*ELEMENTWISE)
+def compute_before_pad(node: Node) -> Value | None:
+    """pad(x, value=0) + pad(y, value=0) => pad(x + y, value=0 + 0), at the same places; so with splats"""
+    first = next((pad for x in node.inputs if (pad := made_by(x, "pad")) is not None), None)
+    if first is None:
+        return None
+    small, fills, parts = first.inputs[0].shape, [], []
+    for x in node.inputs:
+        inner = made_by(x, "pad")
+        if splat(x) is None if inner is None else not _at_same_places(inner, first):
+            return None
+        fills.append(x.dtype.type(splat(x) if inner is None else inner.attrs["value"]))
+        parts.append(splat_like(x, small) if inner is None else inner.inputs[0])
+    fill = evaluated(node, fills)
+    if fill is None:
+        return None
+    attrs = {**first.attrs, "value": fill.item()}
+    return emit("pad", emit_like(node, parts, small), **attrs)

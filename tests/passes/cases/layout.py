@@ -104,6 +104,19 @@ CASES = [
         "f64[2]",
     ),
     stays("compute_before_broadcast", lambda x, y: broadcast(x, (2, 3), (1,)) + y, V, M),
+    fires(
+        "compute_before_ones", lambda x: abs_(reshape(x, 3, 1)) * 2, lambda x: reshape(abs_(x) * 2, 3, 1), V
+    ),
+    fires(
+        "compute_before_ones",
+        lambda x, y: reshape(x, 1, 3) - reshape(y, 1, 3),
+        lambda x, y: reshape(x - y, 1, 3),
+        V,
+        V,
+    ),
+    stays("compute_before_ones", lambda x: abs_(reshape(x, 3)), "f64[3, 1]"),
+    stays("compute_before_ones", lambda x: abs_(reshape(x, 1, 2, 3)), "f64[6]"),
+    stays("compute_before_ones", lambda x, y: reshape(x, 1, 3) - y, V, "f64[1, 3]"),
     stays(
         "compute_before_broadcast",
         lambda x, y: require(broadcast(x, (0, 3), (1,)), broadcast(y, (0, 3), (1,))),

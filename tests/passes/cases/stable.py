@@ -54,6 +54,18 @@ def user_shifted(x):
     return x - rows(most(x, 1))
 
 
+def free_shifted(x):
+    return x - rows(stop_gradient(most(x, 1)))
+
+
+def log_of(s):
+    return s - rows(log(total(exp(s), 1)))
+
+
+def picked_loss(s, i, y):
+    return log(total(exp(s), 1)) - gather(s, i, y, axes=(0, 1))
+
+
 def softmax(x):
     e = exp(x)
     return e / rows(total(e, 1))
@@ -152,7 +164,28 @@ CASES = [
     stays("log_sum_exp", lambda x: log(total(exp(x), 0)), "f64[0]"),
     stays("log_sum_exp", lambda x: log(total(x, 1)), M),
     fires("softmax", softmax, stable_softmax, M),
-    stays("softmax", lambda x: softmax(user_shifted(x)), M),
+    fires("softmax", lambda x: softmax(user_shifted(x)), lambda x: softmax(free_shifted(x)), M),
+    stays("softmax", lambda x: softmax(free_shifted(x)), M),
+    stays("softmax", lambda x: softmax(user_shifted(x) * 2), M),
+    fires("log_softmax_of_shifted", lambda x: log_of(user_shifted(x)), lambda x: log_of(free_shifted(x)), M),
+    fires(
+        "log_softmax_of_shifted", lambda x: -log_of(user_shifted(x)), lambda x: -log_of(free_shifted(x)), M
+    ),
+    fires(
+        "log_softmax_of_shifted",
+        lambda x, y: picked_loss(user_shifted(x), iota(N2), y),
+        lambda x, y: picked_loss(free_shifted(x), iota(N2), y),
+        M,
+        N2,
+    ),
+    stays("log_softmax_of_shifted", lambda x, y: picked_loss(user_shifted(x), y, y), M, N2),
+    stays("log_softmax_of_shifted", lambda x: log_of(free_shifted(x)), M),
+    stays(
+        "log_softmax_of_shifted",
+        lambda x, y: user_shifted(x) - rows(log(total(exp(user_shifted(y)), 1))),
+        M,
+        M,
+    ),
     stays("softmax", lambda x, y: exp(x) / rows(total(exp(y), 1)), M, M),
     stays("softmax", lambda x: exp(x) / broadcast(total(exp(x), 1), (3, 3), (1,)), "f64[3, 3]"),
     stays("softmax", lambda x: x / rows(total(x, 1)), M),
