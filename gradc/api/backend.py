@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,12 +52,20 @@ def run_stages(graph: Graph, options: Options, until: str, observer: Observer | 
     return pipeline.run(graph, until, fast_math=options.fast_math, observer=observer)
 
 
-def build(graph: Graph, options: Options, observer: Observer | None = None) -> Executable:
-    """Compile a graph (of a value, or with its gradients) to something that runs."""
+def build(
+    graph: Graph,
+    options: Options,
+    observer: Observer | None = None,
+    donate: Mapping[int, int] | None = None,
+) -> Executable:
+    """Compile a graph (of a value, or with its gradients) to something that runs.
+
+    `donate` maps outputs to inputs whose memory they may take over: see `gradc.passes.plan_memory`.
+    """
     from gradc.runtime.executable import load  # with LLVM, which takes time to load
 
     observer = observer or observe()
-    planned = run_stages(graph, options, "planned", observer)
+    planned = pipeline.run(graph, fast_math=options.fast_math, donate=donate, observer=observer)
     start = time.perf_counter()
     executable = load(planned)
     if observer is not None:

@@ -57,10 +57,11 @@ def brief(value: Any) -> str:
 
 
 def edges_of(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Edges:
-    """The rows for one call: inputs, then the results of every node, in the order in which they run."""
+    """The rows for one call: inputs, then the results of every node but constants, in the order they run."""
     special, leaves = function.specialize(args, kwargs)
     graph = special.program.graph
-    values = [*graph.inputs, *[y for node in graph.nodes for y in node.results]]
+    results = [y for node in graph.nodes if node.op.name not in ("constant", "iota") for y in node.results]
+    values = [*graph.inputs, *results]
     gradients: dict[Value, Value] = {}
     with Builder(graph.inputs, graph.nodes) as builder:
         program = special.program
@@ -72,11 +73,11 @@ def edges_of(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"{graph.name}_edges", [*values, *[gradients[v] for v in wanted]], constants=graph.constants
         )
     arrays = [np.asarray(native_leaf(leaf, kind_of(leaf))) for leaf in special.given(leaves)]
-    results = [r[()] for r in backend.build(whole, special.options).run(arrays)]
-    gradient_of = dict(zip(wanted, results[len(values) :], strict=True))
+    found = [r[()] for r in backend.build(whole, special.options).run(arrays)]
+    gradient_of = dict(zip(wanted, found[len(values) :], strict=True))
     names = names_of(graph)
     return Edges(
-        Edge(names[v], _line(v), value, gradient_of.get(v)) for v, value in zip(values, results, strict=False)
+        Edge(names[v], _line(v), value, gradient_of.get(v)) for v, value in zip(values, found, strict=False)
     )
 
 

@@ -131,6 +131,7 @@ class Function:
                     self.splits[key] = more
                     continue
                 special = self._specialization(traced, inputs, treedef, positions)
+                special.program.check_result()
                 special.seconds = time.perf_counter() - start
                 self._forget_with(key, full, leaves)
                 self.table[full] = special

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from gradc.api.signature import Arguments, Parameters, Target
 from gradc.ir.errors import ArgumentError, ShapeError, TraceError
 from gradc.ir.graph import Builder, Graph, zeros
 from gradc.passes.grad import grad
-from gradc.trace import Static, rebuild, tree
+from gradc.trace import Static, Tracer, rebuild, tree
 
 VALUE, VALUE_AND_GRAD, GRAD = "value", "value_and_grad", "grad"
 MODES = (VALUE, VALUE_AND_GRAD, GRAD)
@@ -75,6 +76,16 @@ class Program:
     def value(self) -> Any:
         """The tree of the function's result, with `Output`s for what the graph computes."""
         return rebuild(self.treedef, self.leaves, [Output(i) for i in range(len(self.graph.outputs))])
+
+    def check_result(self) -> None:
+        """See to it that no leaf of the result hides traced values. Errors: `TraceError` at the `def`."""
+        for leaf in self.leaves:
+            if isinstance(leaf, Static) and hides_tracers(leaf.value):
+                raise TraceError(
+                    f"{name_of(self.fn)} returns a {type(leaf.value).__name__} that holds traced values",
+                    definition(self.fn),
+                    "return arrays and numbers, in tuples, lists, dicts, NamedTuples or dataclasses",
+                )
 
     def build(self, mode: str, graph: Graph | None = None) -> tuple[Graph, Any]:
         """The graph of a mode, and the tree that it returns, with `Output`s.
@@ -189,6 +200,21 @@ class Program:
                 f"pass floats, as in {target.name}.astype(np.float64), or name another parameter: wrt=...",
             )
         return found
+
+
+def hides_tracers(leaf: Any) -> bool:
+    """Whether an object that is no tree refers to tracers: in attributes, elements or a closure."""
+    if isinstance(leaf, Iterator):
+        return True
+    if isinstance(leaf, set | frozenset):
+        held = list(leaf)
+    elif isinstance(leaf, types.FunctionType):
+        held = [cell.cell_contents for cell in leaf.__closure__ or () if cell != types.CellType()]
+    elif isinstance(leaf, type | types.ModuleType):
+        held = []
+    else:
+        held = list(getattr(leaf, "__dict__", {}).values())
+    return any(type(x) is Tracer for x in tree.flatten(held)[0])
 
 
 def _constant_grad(graph: Graph, wrt: Sequence[int], keep: Sequence[int]) -> Graph:

@@ -81,6 +81,24 @@ def uses_a_leaked_tracer(x: Any) -> Any:
     return np.sum(x * LEAKED[0])
 
 
+class Box:
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def returns_an_object(x: Any) -> Any:
+    return {"box": Box(x * 2)}
+
+
+def returns_a_generator(x: Any) -> Any:
+    return (x * i for i in range(3))
+
+
+def returns_a_closure(x: Any) -> Any:
+    y = x * 2
+    return lambda: y
+
+
 def raises_an_error_of_its_own(x: Any) -> Any:
     raise RuntimeError("from the user's code")
 
@@ -133,6 +151,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "classmethod": lambda: gradc.compile(classmethod(fine)),  # pyright: ignore
     "not-a-function": lambda: gradc.compile(x3),  # pyright: ignore
     "own-error": lambda: gradc.compile(raises_an_error_of_its_own)(x3),
+    "returned-object": lambda: gradc.compile(returns_an_object)(x3),
+    "returned-generator": lambda: gradc.compile(returns_a_generator)(x3),
+    "returned-closure": lambda: gradc.compile(returns_a_closure)(x3),
     "index-out-of-bounds": lambda: gradc.compile(lambda x, i: x[i])(x3, np.array([3])),
 }
 
