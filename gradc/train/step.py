@@ -15,8 +15,7 @@ from gradc.api.transforms import value_and_grad
 from gradc.ir import Type, emit
 from gradc.ir.errors import ArgumentError
 from gradc.ir.types import I64
-from gradc.passes import pipeline
-from gradc.runtime.executable import Executable, load
+from gradc.runtime.executable import Executable
 from gradc.trace import Input, NeedStatic, Static, Tracer, trace, tree
 from gradc.trace.lift import value_of, wrap
 from gradc.train.leaves import Leaves
@@ -203,13 +202,7 @@ def compile_step(
         *zip(floats, results.params, strict=True),
         *enumerate(results.state, start=first_state),
     ]
-    planned = pipeline.run(
-        traced.graph,
-        fast_math=options.fast_math,
-        donate={y: x for x, y in carried},
-        observer=backend.observe(),
-    )
-    executable = load(planned)
+    executable = backend.build(traced.graph, options, donate={y: x for x, y in carried})
     return Step(
         rows,
         executable,
