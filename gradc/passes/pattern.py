@@ -126,6 +126,8 @@ def same_number(a: Any, b: Any) -> bool:
 def is_splat(value: Value, number: float | int | bool) -> bool:
     """Is it a splat of the number, as rounded to the value's dtype?"""
     found = splat(value)
+    if value.dtype.kind == "u" and number < 0:
+        return False
     return found is not None and same_number(found, value.dtype.type(number).item())
 
 

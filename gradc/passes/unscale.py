@@ -165,7 +165,7 @@ def _harmless(node: Node, bounds: dict[Value, float]) -> bool:
     """Is 0 times (or over) the factor 0 for certain?"""
     d = node.inputs[1]
     if not node.attrs["divide"]:
-        return d in bounds
+        return d in bounds or d is node.inputs[0]
     if d.node is None or d.node.op.name != "constant":
         return False
     divisors = np.asarray(d.node.attrs["value"])

@@ -184,6 +184,11 @@ def test_a_repeated_variable_is_one_value():
     assert len(rewrite(build(lambda c, x: where(c, x, exp(x)), B, V), table).nodes) == 2
 
 
+def test_a_negative_number_matches_no_unsigned_constant():
+    graph = build(lambda x: x + 255, "u8[2]")
+    assert stabilize(graph) is graph and simplify(graph) is graph
+
+
 def test_rules_are_found_in_the_order_of_their_definition():
     assert [entry.name for entry in rules_of({"b": single_use, "n": 3, "a": double_neg})] == [
         "single_use",

@@ -42,6 +42,10 @@ def scales(graph):
     return sum(node.op.name == "scale" for node in graph.walk())
 
 
+def square(x):
+    return scale(x, x)
+
+
 def selecting():
     return build(lambda x: where(x > 0, x, const(0.0, V)), V)
 
@@ -63,6 +67,7 @@ PLAIN = {
     "constant factor": (lambda g: scale(where(g > 0, g, const(0.0, V)), const(3.0, V)), V),
     "constant divisor": (lambda g: scale(where(g > 0, g, const(0.0, V)), const(3.0, V), True), V),
     "divisor that is infinite": (lambda g: scale(where(g > 0, g, const(0.0, V)), const(np.inf, V), True), V),
+    "square": (lambda g: square(where(g > 0, g, const(0.0, V))), V),
     "cast factor": (lambda g, n: scale(where(g > 0, g, const(0.0, V)), cast(n, "f64")), V, N),
     "bounded factor": (lambda g, n: scale(where(n, g, const(0.0, V)), exp(-cast(n, "f64")) * 2 - 1), V, B),
     "call": (lambda g, d: scale(emit("call", g, body=build(exp, V)), d), V, V),

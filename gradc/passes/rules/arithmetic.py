@@ -41,11 +41,6 @@ def div_negs(x: Pattern, y: Pattern) -> Equation:
 
 
 @rule
-def abs_neg(x: Pattern) -> Equation:
-    return abs_(-x), abs_(x)
-
-
-@rule
 def abs_abs(x: Pattern) -> Equation:
     return abs_(abs_(x)), abs_(x)
 
@@ -89,6 +84,15 @@ def div_minus_one(x: Pattern) -> Equation:
 @rule
 def copied(x: Pattern) -> Equation:
     return copy(x), x
+
+
+@rewrites("abs")
+def abs_neg(node: Node) -> Value | None:
+    """abs(-x) => abs(x)"""
+    inner = node.inputs[0].node
+    if inner is None or inner.op.name != "neg" or node.types[0].dtype.kind == "u":
+        return None  # -1 is 255 in eight bits
+    return emit("abs", *inner.inputs)
 
 
 def _is_integer(type: Type) -> bool:

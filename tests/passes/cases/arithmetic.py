@@ -15,6 +15,7 @@ CASES = [
     fires("div_negs", lambda x, y: -x / -y, lambda x, y: x / y, V, V),
     fires("abs_neg", lambda x: abs_(-x), abs_, V),
     fires("abs_neg", lambda x: abs_(-x), abs_, N),
+    stays("abs_neg", lambda x: abs_(-x), U),
     fires("abs_abs", lambda x: abs_(abs_(x)), abs_, V),
     fires("add_negative_zero", lambda x: x + -0.0, lambda x: x, V),
     fires("add_negative_zero", lambda x: x + 0, lambda x: x, N),
