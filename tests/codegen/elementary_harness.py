@@ -33,27 +33,19 @@ attributes #0 = {{ alwaysinline nounwind }}
 """
 
 
-@cache
-def target_machine() -> llvm.TargetMachine:
-    """The machine the tests run on."""
+def machine_of(cpu: str, triple: str | None = None, jit: bool = False) -> llvm.TargetMachine:
+    """A machine for a CPU by LLVM's name, or the "host". An engine owns its machine: one for each."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
-    )
+    target = llvm.Target.from_triple(triple or llvm.get_process_triple())
+    if cpu == "host":
+        features = llvm.get_host_cpu_features().flatten()
+        return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=jit)
+    return target.create_target_machine(cpu=cpu, opt=3, jit=jit)
 
 
-def elf_machine(cpu: str) -> llvm.TargetMachine:
-    """A machine that writes ELF objects for Linux on x86-64, of a CPU by LLVM's name or the host's."""
-    target_machine()
-    host = {"cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten()}
-    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    return target.create_target_machine(**(host if cpu == "host" else {"cpu": cpu}), opt=2)
-
-
-def loop_module(name: str, dtype: str, lanes: int) -> llvm.ModuleRef:
-    """A module with `loop(out, x[, y], n)`: the function over n elements (a multiple of lanes), optimized."""
+def loop_module(machine: llvm.TargetMachine, name: str, dtype: str, lanes: int) -> llvm.ModuleRef:
+    """A module with `loop(out, x[, y], n)`: the function over n elements, a multiple of lanes."""
     symbol, text = elementary.define(name, dtype, lanes)
     scalar = "float" if dtype == "f32" else "double"
     type_ = scalar if lanes == 1 else f"<{lanes} x {scalar}>"
@@ -69,29 +61,32 @@ def loop_module(name: str, dtype: str, lanes: int) -> llvm.ModuleRef:
     )  # fmt: skip
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    llvm.create_pass_builder(target_machine(), options).getModulePassManager().run(
-        module, llvm.create_pass_builder(target_machine(), options)
-    )
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
     return module
 
 
 @cache
-def compiled(name: str, dtype: str, lanes: int) -> tuple[llvm.ExecutionEngine, Callable[..., None]]:
+def compiled(
+    name: str, dtype: str, lanes: int, cpu: str = "host"
+) -> tuple[llvm.ExecutionEngine, Callable[..., None]]:
     """The engine (which owns the code) and the C function of `loop_module`."""
-    engine = llvm.create_mcjit_compiler(loop_module(name, dtype, lanes), target_machine())
+    machine = machine_of(cpu, jit=True)
+    engine = llvm.create_mcjit_compiler(loop_module(machine, name, dtype, lanes), machine)
     engine.finalize_object()
     pointers = [ctypes.c_void_p] * (1 + elementary.NAMES[name])
     return engine, ctypes.CFUNCTYPE(None, *pointers, ctypes.c_int64)(engine.get_function_address("loop"))
 
 
-def apply(name: str, dtype: str, *arguments: np.ndarray, lanes: int | None = None) -> np.ndarray:
+def apply(
+    name: str, dtype: str, *arguments: np.ndarray, lanes: int | None = None, cpu: str = "host"
+) -> np.ndarray:
     """The compiled function of arrays of one shape, one after another `lanes` elements at a time."""
     lanes = lanes or (16 if dtype == "f32" else 8)
     arrays = np.broadcast_arrays(*[np.asarray(a, DTYPES[dtype]) for a in arguments])
     size = arrays[0].size
     padded = [np.resize(a.ravel(), -(-size // lanes) * lanes) for a in arrays]
     out = np.empty_like(padded[0])
-    _, loop = compiled(name, dtype, lanes)
+    _, loop = compiled(name, dtype, lanes, cpu)
     loop(out.ctypes.data, *(a.ctypes.data for a in padded), out.size)
     return out[:size].reshape(arrays[0].shape)

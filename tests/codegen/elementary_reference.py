@@ -38,6 +38,16 @@ def ulps(results: np.ndarray, reference: Reference) -> np.ndarray:
     return np.where(finite, error, np.where(same, 0.0, inf))
 
 
+def promised_errors(
+    name: str, results: np.ndarray, arguments: list[np.ndarray], reference: Reference
+) -> np.ndarray:
+    """The errors in ulps; those of logaddexp, where its terms cancel, in ulps of the terms."""
+    errors = ulps(results, reference)
+    if name == "logaddexp":
+        errors = errors * np.minimum(1.0, np.abs(reference[0]) / np.max(np.abs(np.array(arguments)), axis=0))
+    return errors
+
+
 def by_mpmath(function: Callable[..., mpmath.mpf], *arguments: np.ndarray) -> Reference:
     """The function at every point, by mpmath with 120 bits."""
     nearest, rest = [], []
@@ -58,13 +68,17 @@ def by_float64(function: Callable[..., np.ndarray], *arguments: np.ndarray) -> R
     return high, np.zeros_like(high)
 
 
-def extended(name: str, dtype: str, *arguments: np.ndarray) -> Reference:
-    """The function in long double where that has 64 bits, for float32, erf and erfc in float64.
+def without_long_double(name: str) -> bool:
+    """Whether only mpmath computes the function beyond float64."""
+    return name in ("erf", "erfc") or np.finfo(np.longdouble).nmant < 63
 
-    Good enough to find the points worth asking mpmath about.
-    """
-    if dtype == "f32" or name in ("erf", "erfc") or np.finfo(np.longdouble).nmant < 63:
+
+def extended(name: str, dtype: str, *arguments: np.ndarray) -> Reference:
+    """The function in long double where that has 64 bits, in float64 for float32: it finds worst points."""
+    if dtype == "f32":
         return by_float64(NUMPY[name], *arguments)
+    if without_long_double(name):
+        return REFERENCE[name, dtype](*arguments)
     x = [a.astype(np.longdouble) for a in arguments]
     with np.errstate(all="ignore"):
         value = np.exp(-np.logaddexp(0, -x[0])) if name == "expit" else NUMPY[name](*x)
@@ -170,8 +184,10 @@ def sample(name: str, dtype: str, size: int, seed: int = 0) -> list[np.ndarray]:
 def binades(name: str, dtype: str, size: int) -> Iterator[list[np.ndarray]]:
     """`size` points for each binade where the function varies, and for all smaller and all larger numbers.
 
-    Functions of two arguments: ten times `size` points of `sample`.
+    A fiftieth of them where only mpmath will do. Functions of two arguments: ten samples of that size.
     """
+    if dtype == "f64" and without_long_double(name):
+        size //= 50
     kind = DTYPES[dtype]
     limits = np.finfo(kind)
     if name not in _RANGES:

@@ -96,8 +96,8 @@ def exp2(x: Value) -> Value:
     return scaled(one.high + (one.low + rest), k)
 
 
-def expm1_parts(x: Value) -> tuple[Value, Pair]:
-    """(k, p) with expm1(x) = 2**k * p, for x above about -0.7 bias.
+def expm1_parts(x: Value, sign: int = 0) -> tuple[Value, Pair]:
+    """(k, p) with expm1(x) = 2**k * p, for x above about -0.7 bias; less work if their sign is known.
 
     expm1(x) = 2**k (expm1(r) + (1 - 2**-k)); the sum in parentheses keeps its rounding error.
     """
@@ -111,7 +111,8 @@ def expm1_parts(x: Value) -> tuple[Value, Pair]:
     rest = fma(0.5 * full, full, -half_square) + fma(full, tail, tail) + cubic
     small = fast_two_sum(full, half_square)
     # Past 2**-2fraction the term 2**-k is lost in the sum anyway.
-    offset = two_sum(x.like(1.0), -power_of_two(-minimum(k, 2.0 * x.format.fraction)))
+    one, unit = x.like(1.0), -power_of_two(-minimum(k, 2.0 * x.format.fraction))
+    offset = two_sum(one, unit) if sign == 0 else fast_two_sum(*((unit, one) if sign < 0 else (one, unit)))
     total = fast_two_sum(offset.high, small.high)
     return k, Pair(total.high, total.low + (offset.low + (small.low + rest)))
 

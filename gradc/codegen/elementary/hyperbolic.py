@@ -48,7 +48,7 @@ def tanh_f32(x: Value) -> Value:
 
 def tanh_f64(x: Value) -> Value:
     """-t / (2 + t) with t = expm1(-2 |x|)."""
-    k, p = expm1_parts(maximum(-2.0 * absolute(x), -2.0 * TANH_ONE[x.kind]))
+    k, p = expm1_parts(maximum(-2.0 * absolute(x), -2.0 * TANH_ONE[x.kind]), -1)
     scale = power_of_two(k)
     t = fast_two_sum(p.high * scale, p.low * scale)
     denominator = fast_two_sum(x.like(2.0), t.high)
@@ -57,7 +57,7 @@ def tanh_f64(x: Value) -> Value:
 
 def sinh(x: Value) -> Value:
     """(t + t / (t + 1)) / 2 with t = expm1(|x|), all in units of the power of two in t."""
-    k, p = expm1_parts(minimum(absolute(x), OVERFLOW[x.kind]))
+    k, p = expm1_parts(minimum(absolute(x), OVERFLOW[x.kind]), 1)
     p = fast_two_sum(p.high, p.low)
     unit = power_of_two(-minimum(k, 2.0 * x.format.fraction))
     denominator = total(p, Pair(unit, unit.like(0.0)))
@@ -91,7 +91,7 @@ def arcsinh(x: Value) -> Value:
     rise = fast_two_sum(r.high - 1.0, r.low)
     y = total(Pair(b, b.like(0.0)), rise)
     y = Pair(select(big, a, y.high), select(big, 0.0, y.low))
-    return copy_sign(at_edges(y.high + 1.0, log1p_pair(y, one).value), x)
+    return copy_sign(at_edges(y.high + 1.0, log1p_pair(y.high, y.low, one).value), x)
 
 
 def arccosh(x: Value) -> Value:
@@ -102,7 +102,7 @@ def arccosh(x: Value) -> Value:
     r = root(fast_two_sum(difference.high, difference.low + square.low))
     y = total(two_sum(b, b.like(-1.0)), r)
     y = Pair(select(big, x, y.high), select(big, 0.0, y.low))
-    result = at_edges(y.high + 1.0, log1p_pair(y, one).value)
+    result = at_edges(y.high + 1.0, log1p_pair(y.high, y.low, one).value)
     return select(x < 1.0, math.nan, result)
 
 
@@ -110,7 +110,7 @@ def arctanh(x: Value) -> Value:
     """log1p(2 a / (1 - a)) / 2 with a = |x|; infinite at 1, NaN above."""
     a = absolute(x)
     y = quotient(Pair(2.0 * a, a.like(0.0)), fast_two_sum(a.like(1.0), -a))
-    result = 0.5 * at_edges(y.high + 1.0, log1p_pair(y).value)
+    result = 0.5 * at_edges(y.high + 1.0, log1p_pair(y.high, y.low).value)
     result = select(a.equals(1.0), math.inf, select(a > 1.0, math.nan, result))
     # Below the square root of the smallest difference it is x itself, subnormal numbers included.
     return copy_sign(select(a < 2.0 ** -(x.format.fraction // 2 + 2), fma(a * a, a * (1 / 3), a), result), x)

@@ -92,23 +92,23 @@ def log(x: Value) -> Value:
     return at_edges(x, log_sum(k, m - 1.0).value)
 
 
-def log1p_pair(y: Pair, doublings: Value | None = None) -> Pair:
-    """log(1 + y) + doublings ln 2, for finite y > -1.
+def log1p_pair(y: Value, y_low: Value | None = None, doublings: Value | None = None) -> Pair:
+    """log(1 + y + y_low) + doublings ln 2, for finite y > -1.
 
     1 + y is rounded, and its rounding error carried along, divided by the power of two in 1 + y.
     """
-    form = y.high.format
-    u = two_sum(y.high.like(1.0), y.high)
+    u = two_sum(y.like(1.0), y)
     k, m = significand(u.high)
     # Where the bound bites, the error (at most 1) is far below the last place of u.
-    low = (u.low + y.low) * power_of_two(-minimum(k, 2.0 * form.fraction))
+    low = u.low if y_low is None else u.low + y_low
+    low = low * power_of_two(-minimum(k, 2.0 * y.format.fraction))
     f = fast_two_sum(m - 1.0, low)
     return log_sum(k if doublings is None else k + doublings, f.high, f.low)
 
 
 def log1p(x: Value) -> Value:
     """log(1 + x) without cancellation."""
-    return copy_sign(at_edges(x + 1.0, log1p_pair(Pair(x, x.like(0.0))).value), x)
+    return copy_sign(at_edges(x + 1.0, log1p_pair(x).value), x)
 
 
 def log2(x: Value) -> Value:
@@ -143,7 +143,7 @@ def logaddexp(x: Value, y: Value) -> Value:
     bounded = maximum(difference.high, EXP_SMALLEST[x.kind])
     k, p = exp_parts(bounded, select(bounded.equals(difference.high), difference.low, 0.0))
     p = fast_two_sum(p.high, p.low)
-    logarithm = log1p_pair(Pair(scaled(p.high, k), scaled(p.low, k)))
+    logarithm = log1p_pair(scaled(p.high, k), scaled(p.low, k))
     result = two_sum(upper, logarithm.high)
     result = result.high + (result.low + logarithm.low)
     # Equal infinities have no difference, and an infinity takes no correction.
