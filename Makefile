@@ -38,7 +38,7 @@ bench: $(VENV)/stamp-bench
 	$(BIN)/python -m benchmarks
 
 fuzz: $(VENV)/stamp-test
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) --timeout 0 tests/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 docs: $(VENV)/stamp-docs
 	$(BIN)/pdoc --math --output-directory build/docs gradc

@@ -46,8 +46,8 @@ class Generator:
     """Grows one graph, op by op, from values at hand.
 
     `smooth`: float64 operands in the domains where ops are differentiable. `fresh`: every further operand is
-    a new input, and domains are those of inputs, which is what tests of a single op want. `internal`: also ops
-    that only passes make.
+    a new input, and domains are those of inputs, which is what tests of a single op want. `internal`: also
+    ops that only passes make.
     """
 
     def __init__(
@@ -201,7 +201,9 @@ class Generator:
         """Emit about so many ops."""
         names = self.candidates()
         for _ in range(count):
-            self.step(self.choices.pick(names), self.choices.pick(self.values[-4:][::-1]))
+            for _ in range(4):
+                if self.step(self.choices.pick(names), self.choices.pick(self.values[-4:][::-1])):
+                    break
 
     def step(self, name: str, x: Value) -> tuple[Value, ...] | None:
         """Emit one op with x as an operand, if the op takes it."""
@@ -214,8 +216,10 @@ class Generator:
 
     def outputs(self, most: int) -> list[Value]:
         """Some values, late ones mostly; now and then an input, or the same value twice."""
-        count = self.choices.integer(1, most)
-        ys = [self.choices.pick(self.values[-6:][::-1]) for _ in range(count)]
+        used = {x for node in self.builder.nodes for x in node.inputs}
+        loose = [v for v in self.values if v not in used] or self.values
+        ys = [self.choices.pick(loose[::-1])]
+        ys += [self.choices.pick(loose[-6:][::-1]) for _ in range(self.choices.integer(0, most - 1))]
         if self.choices.chance(15):
             ys.append(self.choices.pick(self.values))
         if self.choices.chance(15):

@@ -25,7 +25,8 @@ class Verdict(NamedTuple):
 
 def backward(graph: Graph) -> tuple[Graph, list[int]]:
     """Inputs and cotangents of the float outputs to cotangents of the inputs; which inputs have one."""
-    return vjp_graph(graph, [y.type.is_float for y in graph.outputs])
+    gradient, reached = vjp_graph(graph, [y.type.is_float for y in graph.outputs])
+    return gradient.replace(constants=graph.constants), reached
 
 
 def seeds_of(graph: Graph, rng: np.random.Generator) -> list[np.ndarray]:

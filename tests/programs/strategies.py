@@ -121,7 +121,7 @@ for _name, _arity in KINKED.items():
     strategy(_name, smooth=False)(_elementwise(_name, (EVERYWHERE,) * _arity))
 
 
-@strategy("scale")
+@strategy("scale", internal=True)
 def scale(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     if not x.type.is_float:
         return None
