@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, overload
 
 from gradc.api.backend import Options
@@ -14,6 +15,7 @@ from gradc.api.function import Function
 from gradc.api.inline import inline_call
 from gradc.api.lower import Lowered, lower
 from gradc.api.program import GRAD, VALUE, VALUE_AND_GRAD
+from gradc.api.signature import Parameters
 from gradc.ir.errors import ArgumentError
 from gradc.runtime.entry_spec import MISS, Entry
 from gradc.trace import is_tracing
@@ -280,6 +282,21 @@ def compile(
     options = Options(threads=threads, fast_math=bool(fast_math))
     compiled = Compiled(fn, wrt=wrt, has_aux=has_aux, options=options)
     if not (type(wrt) is int and wrt == 0):
-        # A method's parameters are counted later, when its class is known.
-        compiled._function.parameters.targets(wrt)
+        _check_wrt(compiled, wrt)
     return compiled
+
+
+def _check_wrt(compiled: Compiled, wrt: Any) -> None:
+    """See to it that `wrt` names parameters. Errors: `ArgumentError`."""
+    scope = getattr(compiled, "__qualname__", "").rpartition(".")[0]
+    try:
+        compiled._function.parameters.targets(wrt)
+    except ArgumentError:
+        # In the body of a class nobody knows yet whether this becomes a method, whose `self` does not count.
+        if (
+            not scope
+            or scope.endswith("<locals>")
+            or not isinstance(compiled.__gradc_original__, FunctionType)
+        ):
+            raise
+        Parameters(compiled.__gradc_original__, skip=1).targets(wrt)

@@ -166,6 +166,31 @@ def test_wrt(case: str) -> None:
     assert gradc.grad(f, wrt=wrt)(*args, **kwargs) == expected
 
 
+class Scaled:
+    factor = 3.0
+
+    @gradc.compile(wrt=("x", 1))
+    def by_name_and_position(self, x: Any, y: Any) -> Any:
+        return self.factor * x * y
+
+
+def test_self_does_not_count_in_the_body_of_a_class() -> None:
+    assert Scaled().by_name_and_position.grad(2.0, 5.0) == (15.0, 6.0)
+    with pytest.raises(gradc.ArgumentError, match="twice"):
+
+        class Wrong:
+            @gradc.compile(wrt=("x", 0))
+            def method(self, x: Any) -> Any:
+                return x
+
+    with pytest.raises(gradc.ArgumentError, match=r"one of 0: x"):
+
+        class Unknown:
+            @gradc.compile(wrt="z")
+            def method(self, x: Any) -> Any:
+                return x
+
+
 def test_wrt_of_variadic_parameters() -> None:
     def f(a: Any, *rest: Any, **options: Any) -> Any:
         return a * rest[0] * rest[1] * options["scale"]

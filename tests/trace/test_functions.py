@@ -70,6 +70,21 @@ def test_binary(name: str, dtypes: str) -> None:
     case(f"np.{name}(x, y)", array((4, 1, 3), a, 1, 5), array((2, 1), b, 1, 5))
 
 
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u8"])
+def test_edges_of_integers(dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    x = np.array([limits.min, limits.min + 1, 1, 3, limits.max], dtype)
+    y = np.array([[limits.min], [7], [limits.max]], dtype)
+    case("np.fmod(y, x)", x[1:], y)
+    case("np.fmod(x, y)", x, y[1:])
+    case("np.reciprocal(x)", x[x != 0])
+    if dtype[0] == "i":
+        for other in (np.array([0, 1, 2**63, 2**64 - 1], np.uint64), np.uint64(limits.max)):
+            for symbol in ("<", "<=", "==", "!=", ">"):
+                case(f"x[:, None] {symbol} y", x, other)
+                case(f"y {symbol} x[:, None]", x, other)
+
+
 @pytest.mark.parametrize(
     "symbol",
     ["+", "-", "*", "/", "//", "%", "**", "<", "<=", ">", ">=", "==", "!=", "&", "|", "^", "<<", ">>"],

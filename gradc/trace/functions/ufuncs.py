@@ -10,7 +10,7 @@ import numpy as np
 from gradc.ir import ShapeError, Type, Value, constant, emit
 from gradc.ir.op import full_like
 from gradc.ir.ops.elementwise import where
-from gradc.trace.lift import cast, key, value_of
+from gradc.trace.lift import cast, value_of
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.tracer import Tracer
@@ -146,7 +146,9 @@ def reciprocal(x: Value) -> Value:
     """1/x; an integer's is 0 unless it is 1 or -1."""
     if x.type.is_float:
         return 1 / x
-    is_one = emit("eq", emit("mul", x, x), full_like(1, x))
+    is_one = emit("eq", x, full_like(1, x))
+    if x.dtype.kind == "i":
+        is_one = is_one | emit("eq", x, full_like(-1, x))
     return where(is_one, x, 0)
 
 
@@ -167,8 +169,13 @@ def _but_nan(y: Value, a: Value, b: Value) -> Value:
 @ufunc(np.fmod)
 def fmod(a: Value, b: Value) -> Value:
     """The remainder with the sign of `a`, as in C: exact, since that of positive numbers is."""
-    if a.dtype.kind == "u":
-        return emit("remainder", a, b)
+    if not a.type.is_float:
+        rest = emit("remainder", a, b)
+        if a.dtype.kind == "u":
+            return rest
+        # The smallest integer has no absolute value.
+        other = emit("ne", rest, full_like(0, rest)) & emit("xor", a < 0, b < 0)
+        return where(other, rest - b, rest)
     rest = emit("remainder", emit("abs", a), emit("abs", b))
     return where(signbit(a), -rest, rest)
 
@@ -252,10 +259,11 @@ def _comparison(ufunc: np.ufunc) -> Any:
                     return constant(
                         bool(ufunc(0, x) if swapped else ufunc(x, 0)), Type(np.dtype(bool), shape)
                     )
-            if dtypes[0] != dtypes[1] and key(x) == np.int64:
-                signed, unsigned = value_of(x, None, shape), value_of(y, None, shape)
+            if dtypes[0] != dtypes[1] and dtypes[swapped].kind == "i":
+                i64, u64 = np.dtype(np.int64), np.dtype(np.uint64)
+                signed, unsigned = value_of(x, i64, shape), value_of(y, u64, shape)
                 low = signed < 0
-                both = [cast(signed, np.dtype(np.uint64)), unsigned]
+                both = [cast(signed, u64), unsigned]
                 name = FUNCTIONS[ufunc].rule
                 right = name(*(both[::-1] if swapped else both))
                 negative = bool(ufunc(1, 0) if swapped else ufunc(0, 1))
