@@ -176,13 +176,6 @@ class Scaled:
 
 def test_self_does_not_count_in_the_body_of_a_class() -> None:
     assert Scaled().by_name_and_position.grad(2.0, 5.0) == (15.0, 6.0)
-    with pytest.raises(gradc.ArgumentError, match="twice"):
-
-        class Wrong:
-            @gradc.compile(wrt=("x", 0))
-            def method(self, x: Any) -> Any:
-                return x
-
     with pytest.raises(gradc.ArgumentError, match=r"one of 0: x"):
 
         class Unknown:
