@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -173,6 +174,10 @@ class Emitter:
         """A load whose index on some axes is a register. Indices are clamped, so that a bad one reads no
         foreign memory."""
         source, *indices = node.inputs
+        if (
+            not source.type.size
+        ):  # nothing to read: any index is out of bounds, and the check of the indices says so
+            return self.constant(0, source.dtype)
         lead = len(indices[0].shape)
         full, dynamic = self.positions(source.type, indices, node.attrs["axes"], index[:lead], index[lead:])
         assert source in self.buffers, "what is gathered from is in memory"
@@ -196,6 +201,34 @@ def lanes_of(graph: Graph, vector_bytes: int) -> int:
     sizes = [v.dtype.itemsize for node in graph.nodes for v in node.results if v.dtype != BOOL]
     sizes += [x.dtype.itemsize for x in graph.inputs if x.dtype != BOOL]
     return min(MAX_LANES, vector_bytes // max(sizes, default=1))
+
+
+class VectorSteps(NamedTuple):
+    """A loop over a part of an axis: `count` vectors of `lanes` at a time, of which `active` lanes count."""
+
+    start: int
+    stop: int
+    lanes: int
+    count: int
+    active: int | None
+
+
+def vector_steps(size: int, lanes: int, unroll: int = 1, rest: int | None = None) -> list[VectorSteps]:
+    """Loops that cover an axis: `unroll` vectors at a time, one at a time, then what is left, masked.
+
+    The last vector has `rest` lanes, or just as many as it needs.
+    """
+    steps, start = [], 0
+    for count in (unroll, 1):
+        stop = start + (size - start) // (lanes * count) * lanes * count
+        if stop > start:
+            steps.append(VectorSteps(start, stop, lanes, count, None))
+        start = stop
+    if start < size:
+        left = size - start
+        needed = rest or 1 << (left - 1).bit_length()
+        steps.append(VectorSteps(start, start + needed, needed, 1, left if left < needed else None))
+    return steps
 
 
 def _reshape_index(node: Node, index: Index) -> Index:

@@ -11,27 +11,21 @@ from gradc.ir.types import BOOL, SHORT
 def fmod(dtype: np.dtype, lanes: int) -> tuple[str, str]:
     """Symbol and text of fmod(a, b) = a - trunc(a / b) b, computed without rounding.
 
-    While |r| >= |b|, subtract a multiple of b. A quotient that fits the significand is right to within 1 and
-    its product is subtracted exactly by fma. A larger one is made a little smaller, with its low bits
-    cleared, so that the difference is exact again; each round then removes most of a significand's bits from
-    r.
+    The remainder by a multiple of b is taken first, where quotients would overflow: by b S S and b S, with
+    a power of two S. While |r| >= |d|, a multiple q d of the divisor is subtracted; q is the quotient without
+    its fraction, or all but the last bits of a larger one. The difference is then a multiple of the last
+    place of q d that fits a significand, so fma gives it exactly. If the division rounded up, one unit of q
+    comes back.
     """
     t, mask = llvm_type(dtype, lanes), llvm_type(BOOL, lanes)
     kind = f"f{dtype.itemsize * 8}"
     suffix = f"v{lanes}{kind}" if lanes > 1 else kind
-    fraction, cleared, largest = (52, 9, 2.0**1020) if dtype.itemsize == 8 else (23, 6, 2.0**124)
-    integer = np.dtype(f"i{dtype.itemsize}")
-    it = llvm_type(integer, lanes)
+    scale = 2.0**1020 if dtype.itemsize == 8 else 2.0**124
 
     def c(x: float) -> str:
         return literal(x, dtype, lanes)
 
     symbol = f"gradc.fmod.{SHORT[dtype]}.{lanes}"
-    any_lane = (
-        f"%any = call i1 @llvm.vector.reduce.or.v{lanes}i1({mask} %active)"
-        if lanes > 1
-        else "%any = or i1 %active, false"
-    )
     declares = [f"declare {t} @llvm.{name}.{suffix}({t})" for name in ("fabs", "trunc")]
     declares += [
         f"declare {t} @llvm.copysign.{suffix}({t}, {t})",
@@ -43,37 +37,18 @@ def fmod(dtype: np.dtype, lanes: int) -> tuple[str, str]:
 define internal {t} @{symbol}({t} %a, {t} %b) #0 {{
 entry:
   %x = call {t} @llvm.fabs.{suffix}({t} %a)
-  %y = call {t} @llvm.fabs.{suffix}({t} %b)
-  %positive = fcmp ogt {t} %y, {c(0.0)}
+  %d2 = call {t} @llvm.fabs.{suffix}({t} %b)
+  %d1 = fmul {t} %d2, {c(scale)}
+  %d0 = fmul {t} %d1, {c(scale)}
+  %positive = fcmp ogt {t} %d2, {c(0.0)}
   %finite = fcmp olt {t} %x, {c(np.inf)}
   %valid = and {mask} %positive, %finite
-  br label %loop
-loop:
-  %r = phi {t} [ %x, %entry ], [ %next, %step ]
-  %more = fcmp oge {t} %r, %y
-  %active = and {mask} %more, %valid
-  {any_lane}
-  br i1 %any, label %step, label %done
-step:
-  %ratio = fdiv {t} %r, %y
-  %huge = fcmp ogt {t} %ratio, {c(largest)}
-  %bounded = select {mask} %huge, {t} {c(largest)}, {t} %ratio
-  %large = fcmp oge {t} %bounded, {c(2.0 ** (fraction - 2))}
-  %less = fmul {t} %bounded, {c(1 - 2.0 ** (cleared - 1 - fraction + 2))}
-  %bits = bitcast {t} %less to {it}
-  %short = and {it} %bits, {literal(-(2**cleared), integer, lanes)}
-  %rough = bitcast {it} %short to {t}
-  %whole = call {t} @llvm.trunc.{suffix}({t} %bounded)
-  %q = select {mask} %large, {t} %rough, {t} %whole
-  %minus = fneg {t} %q
-  %rest = call {t} @llvm.fma.{suffix}({t} %minus, {t} %y, {t} %r)
-  %under = fcmp olt {t} %rest, {c(0.0)}
-  %over = fadd {t} %rest, %y
-  %fixed = select {mask} %under, {t} %over, {t} %rest
-  %next = select {mask} %active, {t} %fixed, {t} %r
-  br label %loop
-done:
-  %signed = call {t} @llvm.copysign.{suffix}({t} %r, {t} %a)
+  br label %loop0
+{_rounds(0, "%x", "%entry", dtype, lanes, suffix)}
+{_rounds(1, "%r0", "%loop0", dtype, lanes, suffix)}
+{_rounds(2, "%r1", "%loop1", dtype, lanes, suffix)}
+loop3:
+  %signed = call {t} @llvm.copysign.{suffix}({t} %r2, {t} %a)
   %result = select {mask} %valid, {t} %signed, {t} {c(np.nan)}
   %nan = fcmp uno {t} %a, %b
   %both = select {mask} %nan, {t} {c(np.nan)}, {t} %result
@@ -81,3 +56,41 @@ done:
 }}
 """
     return symbol, "\n".join(declares) + text
+
+
+def _rounds(i: int, start: str, before: str, dtype: np.dtype, lanes: int, suffix: str) -> str:
+    """A loop that leaves r = x mod d, from block `loop{i}` to `loop{i + 1}`."""
+    t, mask = llvm_type(dtype, lanes), llvm_type(BOOL, lanes)
+    fraction = 52 if dtype.itemsize == 8 else 23
+    integer = np.dtype(f"i{dtype.itemsize}")
+    it = llvm_type(integer, lanes)
+    reduced = f"call i1 @llvm.vector.reduce.or.v{lanes}i1({mask} %active{i})"
+
+    def c(x: float) -> str:
+        return literal(x, dtype, lanes)
+
+    return f"""loop{i}:
+  %r{i} = phi {t} [ {start}, {before} ], [ %next{i}, %step{i} ]
+  %more{i} = fcmp oge {t} %r{i}, %d{i}
+  %active{i} = and {mask} %more{i}, %valid
+  %any{i} = {reduced if lanes > 1 else f"or i1 %active{i}, false"}
+  br i1 %any{i}, label %step{i}, label %loop{i + 1}
+step{i}:
+  %ratio{i} = fdiv {t} %r{i}, %d{i}
+  %large{i} = fcmp oge {t} %ratio{i}, {c(2.0**fraction)}
+  %bits{i} = bitcast {t} %ratio{i} to {it}
+  %short{i} = and {it} %bits{i}, {literal(-4, integer, lanes)}
+  %rough{i} = bitcast {it} %short{i} to {t}
+  %above{i} = add {it} %short{i}, {literal(4, integer, lanes)}
+  %next_rough{i} = bitcast {it} %above{i} to {t}
+  %last_place{i} = fsub {t} %next_rough{i}, %rough{i}
+  %whole{i} = call {t} @llvm.trunc.{suffix}({t} %ratio{i})
+  %q{i} = select {mask} %large{i}, {t} %rough{i}, {t} %whole{i}
+  %unit{i} = select {mask} %large{i}, {t} %last_place{i}, {t} {c(1.0)}
+  %minus{i} = fneg {t} %q{i}
+  %rest{i} = call {t} @llvm.fma.{suffix}({t} %minus{i}, {t} %d{i}, {t} %r{i})
+  %under{i} = fcmp olt {t} %rest{i}, {c(0.0)}
+  %over{i} = call {t} @llvm.fma.{suffix}({t} %unit{i}, {t} %d{i}, {t} %rest{i})
+  %fixed{i} = select {mask} %under{i}, {t} %over{i}, {t} %rest{i}
+  %next{i} = select {mask} %active{i}, {t} %fixed{i}, {t} %r{i}
+  br label %loop{i}"""
