@@ -1,9 +1,16 @@
 """The way of a graph, as a list: the page to read first.
 
-    traced ── stabilize ── grad ── dce, simplify, unscale, cse, dce ── fuse ── plan_memory ── code
-      │                     │                         │                  │         │
-    "traced"             "grad"                 "optimized"           "fused"  "planned"       the stages that
-    dumps show
+    traced      what the tracer wrote
+       stabilize
+    grad        the gradient of it (gradc.passes.grad)
+       dce, cse, unscale, simplify, unscale, cse, dce
+    optimized
+       fuse
+    fused       kernels
+       plan_memory
+    planned     every value has a place; then code generation: loops, llvm, asm
+
+The names on the left are the stages that dumps show, those between them the passes.
 
 Stabilizing comes before the gradient is taken: the gradient of a stable formula is stable, while the gradient
 of log(sum(exp(x))) has divided infinity by infinity before any rule could see it.
@@ -32,7 +39,7 @@ FORWARD: tuple[Pass, ...] = (stabilize,)
 
 STAGES: dict[str, tuple[Pass, ...]] = {
     "grad": (),
-    "optimized": (dce, simplify, unscale, cse, dce),
+    "optimized": (dce, cse, unscale, simplify, unscale, cse, dce),
     "fused": (fuse,),
     "planned": (plan_memory,),
 }
