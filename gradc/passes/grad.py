@@ -19,7 +19,8 @@ def grad(graph: Graph, wrt: Sequence[int], *, loss: int = 0, keep: Sequence[int]
     y = graph.outputs[loss]
     if y.shape or not y.type.is_float:
         raise ShapeError(f"a gradient needs one float number, but {graph.name} gives {y.type}")
-    with Builder(graph.inputs, graph.nodes) as builder:
+    source = y.node.source if y.node is not None else None
+    with Builder(graph.inputs, graph.nodes) as builder, builder.at(source):
         inputs = [graph.inputs[i] for i in wrt]
         cotangents = backpropagate(graph.nodes, {y: constant(1.0, y.type)}, wrt=inputs)
         kept = graph.outputs if keep is None else [graph.outputs[i] for i in keep]
