@@ -76,7 +76,7 @@ def test_every_node_has_its_user_line(fn, stage):
         assert first < node.source.line < first + len(lines), node
 
 
-# Kernels that run in one call (matrix products among them), and bytes of workspace. Look at a change of either:
+# Kernels that run in one call (matrix products among them), and bytes of workspace. A change wants a look:
 # fewer is better.
 @pytest.mark.parametrize(
     ("fn", "kernels", "memory"),
