@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -250,10 +251,18 @@ class Function:
         """Do the lanes lie apart?"""
         return lanes > 1 and (address.lane_step != 1 or any(r.lanes > 1 for r, _ in address.dynamic))
 
+    @staticmethod
+    def is_backwards(address: Address, lanes: int) -> bool:
+        """Do the lanes lie side by side, the last one first?"""
+        return lanes > 1 and address.lane_step == -1 and all(r.lanes == 1 for r, _ in address.dynamic)
+
     def load(self, load: Load) -> None:
         register, address = load.result, load.address
         dtype, lanes = register.dtype, register.lanes
         v, size = llvm_type(dtype, lanes, memory=True), dtype.itemsize
+        backwards = self.is_backwards(address, lanes)
+        if backwards:  # read from the last lane on, then turned around
+            address = replace(address, index=address.index + (1 - lanes), lane_step=1)
         pointer = self.pointer(address, dtype, lanes)
         if self.is_scattered(address, lanes):
             mask = active_lanes(lanes, load.active)
@@ -266,7 +275,7 @@ class Function:
             ]
             value = self.call(name, v, arguments)
         elif load.active is not None:
-            mask = active_lanes(lanes, load.active)
+            mask = active_lanes(lanes, load.active, backwards=backwards)
             name = f"llvm.masked.load.{suffix(dtype, lanes)}.p0"
             arguments = [
                 ("ptr", pointer),
@@ -277,6 +286,9 @@ class Function:
             value = self.call(name, v, arguments)
         else:
             value = self.let(f"load {v}, ptr {pointer}, align {size}")
+        if backwards:
+            picks = ", ".join(f"i32 {i}" for i in reversed(range(lanes)))
+            value = self.let(f"shufflevector {v} {value}, {v} poison, <{lanes} x i32> <{picks}>")
         if dtype == BOOL:
             value = self.let(f"icmp ne {v} {value}, {'zeroinitializer' if lanes > 1 else '0'}")
         self.names[register] = value
@@ -324,7 +336,10 @@ def suffix(dtype: np.dtype, lanes: int) -> str:
     return f"v{lanes}{kind}{dtype.itemsize * 8}"
 
 
-def active_lanes(lanes: int, active: int | None, invert: bool = False) -> str:
-    """A mask with the first lanes set."""
+def active_lanes(lanes: int, active: int | None, invert: bool = False, backwards: bool = False) -> str:
+    """A mask with the first lanes set (the others with `invert`; the last ones with `backwards`)."""
     count = lanes if active is None else active
-    return "<" + ", ".join(f"i1 {'true' if (i < count) != invert else 'false'}" for i in range(lanes)) + ">"
+    bits = [(i < count) != invert for i in range(lanes)]
+    return (
+        "<" + ", ".join(f"i1 {'true' if bit else 'false'}" for bit in bits[:: -1 if backwards else 1]) + ">"
+    )

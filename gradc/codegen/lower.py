@@ -204,12 +204,12 @@ def lanes_of(graph: Graph, vector_bytes: int) -> int:
 
 
 class VectorSteps(NamedTuple):
-    """A loop over a part of an axis: `count` vectors of `lanes` at a time, of which `active` lanes count."""
+    """A loop over a part of an axis: `copies` vectors of `lanes` at a time, of which `active` lanes count."""
 
     start: int
     stop: int
     lanes: int
-    count: int
+    copies: int
     active: int | None
 
 

@@ -164,6 +164,7 @@ class Driver:
     def __init__(self, module: Module, graph: Graph, symbol: str, calls: list[str]) -> None:
         self.module = module
         self.graph = graph
+        self.number = {x: i for i, x in enumerate(graph.inputs)}
         self.symbol = symbol
         self.calls = calls
         self.lines: list[str] = []
@@ -206,7 +207,7 @@ class Driver:
 
     def pointer(self, value: Value) -> str:
         if value.node is None:
-            return self.place("in", self.graph.inputs.index(value))
+            return self.place("in", self.number[value])
         assert value.node.places is not None
         return self.place(*value.node.places[value.index])
 

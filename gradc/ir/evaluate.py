@@ -29,7 +29,8 @@ def evaluate(
         if array.dtype.newbyteorder("=") != x.dtype or array.shape != x.shape:
             raise ArgumentError(f"input {x.name} is {x.type}, not {array.dtype}{list(array.shape)}")
         # Inputs that a plan writes to are copied: the caller keeps his arrays.
-        env[x] = np.array(array, x.dtype) if graph.arena is not None else np.asarray(array, x.dtype)
+        planned = graph.arena is not None
+        env[x] = np.array(array, x.dtype, order="C") if planned else np.asarray(array, x.dtype)
     memory = _Memory(graph, env) if graph.arena is not None else None
     with np.errstate(all="ignore"):
         for node in graph.nodes:
