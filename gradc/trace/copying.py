@@ -2,8 +2,9 @@
 
 NumPy's protocols do not reach `np.array([x, y])`, `np.eye(10)[y]` or `A.dot(x)` on a captured array `A`,
 so a copy of the function runs that sees, in place of NumPy's functions, ours; in place of modules, views of
-them; in place of captured arrays, tracers; and in place of the user's own helpers, copies. Substitution goes
-by the identity of the objects, when a name is looked up, and is remembered for the whole trace.
+them; in place of captured arrays, tracers; in place of the user's own helpers, copies; and in place of the
+user's objects, views (`gradc.trace.objects`). Substitution goes by the identity of the objects, when a name
+is looked up, and is remembered for the whole trace.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import functools
 import math
 import os
 import types
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from gradc.ir import TraceError
+from gradc.trace.classes import View
 from gradc.trace.mathematics import MATH
+from gradc.trace.objects import Objects, super_in
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail, is_user_file
 from gradc.trace.table import function
@@ -146,6 +151,7 @@ class Substitution:
         self._library: dict[int, tuple[Any, Any]] = {}
         self._pending: list[Callable[[], None]] = []
         self._busy = False
+        self.objects = Objects(self)
 
     def __call__(self, obj: Any, name: str | None = None) -> Any:
         if type(obj) in _PRIMITIVE:
@@ -182,16 +188,22 @@ class Substitution:
             return known[1]
         if type(value) is Tracer and not value.traced:
             return value.array
+        if View in type(value).__mro__:
+            original = self.objects.original(value)
+            self._originals[id(value)] = value, original
+            return original
         return value
 
-    def write_back(self) -> None:
-        """Hand over what the copies assigned to globals and to variables of enclosing functions."""
+    def write_back(self) -> TraceError | None:
+        """Hand over what the copies assigned to globals, to variables of enclosing functions and to
+        attributes. Traced values are undone in attributes: the error for these."""
         for mapping in self._globals.values():
             mapping.write_back(self.restore)
         for original, copy, given in self._cells.values():
             value = _contents(copy)
             if value is not given:
                 original.cell_contents = self.restore(value)
+        return self.objects.watch.settle()
 
     # By kind of object.
 
@@ -201,7 +213,7 @@ class Substitution:
             return Tracer(Cell(obj, name)) if obj.dtype.kind in "biuf" else obj
         if cls is types.FunctionType:
             return self._function(obj, name)
-        if cls in (list, tuple, dict) or isinstance(obj, tuple):
+        if cls in (list, tuple, dict, OrderedDict) or isinstance(obj, tuple):
             return self._container(obj, name or "captured")
         if cls is types.ModuleType or isinstance(obj, types.ModuleType):
             return self._module(obj)
@@ -223,7 +235,7 @@ class Substitution:
         if isinstance(obj, staticmethod | classmethod):
             return cls(self(obj.__func__))
         original = getattr(obj, "__gradc_original__", None) if callable(obj) else None
-        return obj if original is None else CompiledView(obj, self(original))
+        return self.objects.view(obj, name) if original is None else CompiledView(obj, self(original))
 
     def _function(self, f: types.FunctionType, name: str | None) -> Any:
         if isinstance(f.__globals__, Globals):  # made in a trace, by code that is a copy itself
@@ -284,7 +296,8 @@ class Substitution:
             def import_view(*args: Any, **kwargs: Any) -> Any:
                 return self(original(*args, **kwargs))
 
-            self._builtins[id(table)] = table, {**table, "__import__": import_view}
+            own = {"__import__": import_view, "super": super_in(self.objects)}
+            self._builtins[id(table)] = table, {**table, **own}
         return self._builtins[id(table)][1]
 
     def _cell(self, cell: types.CellType, name: str) -> types.CellType:
@@ -306,7 +319,7 @@ class Substitution:
         if isinstance(obj.__self__, type) or not isinstance(obj.__func__, types.FunctionType):
             bound = self(obj.__func__)
             return obj if bound is obj.__func__ else types.MethodType(bound, obj.__self__)
-        return types.MethodType(self(obj.__func__), obj.__self__)
+        return types.MethodType(self(obj.__func__), self(obj.__self__))
 
     def _builtin(self, obj: Any) -> Any:
         if obj in MATH:
@@ -330,8 +343,8 @@ class Substitution:
     def _container(self, obj: Any, name: str) -> Any:
         """A copy of a list, tuple or dict in which something is substituted; else the object itself."""
         cls = type(obj)
-        if cls is dict:
-            new: Any = {}
+        if cls in (dict, OrderedDict):
+            new: Any = cls()
             self._memo[id(obj)] = obj, new
             for k, v in obj.items():
                 new[self(k)] = self(v, f"{name}.{k}" if isinstance(k, str) else name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from gradc.trace import tree
 from gradc.trace.copying import copied
 from gradc.trace.lift import supported, traced, wrap
 from gradc.trace.source import locate
-from gradc.trace.state import Trace, current_trace
+from gradc.trace.state import NeedStatic, Trace, current_trace
 from gradc.trace.tracer import Tracer
 
 assert _functions
@@ -68,20 +69,35 @@ def trace(
             if leaf.weak:
                 state.floats[value] = position
             arguments.append(wrap(value, weak=leaf.weak))
-        args, kwargs = tree.unflatten(treedef, arguments)
+        substitute = state.substitute
+        substitute.objects.home = _package(fn)
+        args, kwargs = substitute.objects.arguments(tree.unflatten(treedef, arguments))
         try:
-            result = copied(fn, state.substitute)(*args, **kwargs)
-        except Exception:
-            state.substitute.write_back()
+            result = copied(fn, substitute)(*args, **kwargs)
+        except NeedStatic:
+            substitute.objects.watch.undo()
             raise
-        state.substitute.write_back()
-        outputs, out_treedef, out_leaves = _results(result)
+        except BaseException:
+            substitute.write_back()
+            raise
+        if leak := substitute.write_back():
+            raise leak
+        outputs, out_treedef, out_leaves = _results(result, substitute.objects.watch.result)
         graph = state.builder.build(name, outputs, constants=state.constants)
     return Traced(graph, out_treedef, out_leaves)
 
 
-def _results(result: Any) -> tuple[list[Value], tree.TreeDef, list[int | Static]]:
-    """The values among the leaves of a result, and what the leaves are."""
+def _package(fn: Any) -> str:
+    """The top-level package that a function, or what is called like one, belongs to."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return str(getattr(fn, "__module__", "")).partition(".")[0]
+
+
+def _results(
+    result: Any, restore: Callable[[Any], Any] | None = None
+) -> tuple[list[Value], tree.TreeDef, list[int | Static]]:
+    """The values among the leaves of a result, and what the leaves are; `restore` gives the static ones."""
     leaves, treedef = tree.flatten(result)
     outputs: list[Value] = []
     kinds: list[int | Static] = []
@@ -92,7 +108,7 @@ def _results(result: Any) -> tuple[list[Value], tree.TreeDef, list[int | Static]
         else:
             if isinstance(leaf, np.ndarray):
                 supported(leaf.dtype, "a returned array")
-            kinds.append(Static(current_trace().substitute.restore(leaf)))
+            kinds.append(Static(leaf if restore is None else restore(leaf)))
     return outputs, treedef, kinds
 
 
@@ -120,7 +136,8 @@ def subtrace(
             if not stand_in:
                 state.same[value] = outer
             inner.append(wrap(value, weak=leaf.weak))
-        result = copied(fn, state.substitute)(*tree.unflatten(treedef, inner))
+        arguments = state.substitute.objects.arguments(tree.unflatten(treedef, inner))
+        result = copied(fn, state.substitute)(*arguments)
         outputs, out_treedef, out_leaves = _results(result)
         label = name or getattr(fn, "__name__", "function")
         graph = builder.build(label, outputs)

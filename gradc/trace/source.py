@@ -36,8 +36,12 @@ def is_user_file(path: str) -> bool:
         module = sys.modules.get(name)
         if module is not None and module.__file__ and _below(path, os.path.dirname(module.__file__)):
             return False
-    packages = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
-    return any(p in path for p in packages) or not any(_below(path, folder) for folder in _LIBRARY)
+    return is_installed(path) or not any(_below(path, folder) for folder in _LIBRARY)
+
+
+def is_installed(path: str) -> bool:
+    """Whether the file belongs to a package that was installed."""
+    return any(f"{os.sep}{folder}{os.sep}" in path for folder in ("site-packages", "dist-packages"))
 
 
 def user_frame() -> FrameType | None:

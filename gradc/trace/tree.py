@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import optree
 
-__all__ = ["TreeDef", "flatten", "leaf_type", "map", "paths", "structure", "unflatten"]
+__all__ = ["TreeDef", "flatten", "flatten_up_to", "leaf_type", "map", "paths", "structure", "unflatten"]
 
 TreeDef = optree.PyTreeSpec
 """The structure of a tree: hashable, compared by value, and knows its NamedTuple and dataclass types."""
@@ -46,6 +46,15 @@ _registered: set[type] = set()
 _registering = threading.Lock()
 
 
+class StandIn:
+    """The base of classes made for a trace: an instance stands in for one of its `__class__`.
+
+    In a tree, what stands for a dataclass instance is such an instance, with the fields that it gives.
+    """
+
+    __slots__ = ()
+
+
 def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
     """The leaves of `tree` from left to right, and its structure."""
     while True:
@@ -53,6 +62,9 @@ def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
         if _leaf_types.issuperset(builtins.map(type, leaves)):
             return leaves, treedef
         unknown = {type(leaf) for leaf in leaves} - _leaf_types
+        if any(StandIn in cls.__mro__ and dataclasses.is_dataclass(cls) for cls in unknown):
+            tree = treedef.unflatten(builtins.map(_stood_for, leaves))
+            continue
         # A list: every type is to be registered, not only the first.
         if not any([_register(cls) for cls in unknown if dataclasses.is_dataclass(cls)]):
             return leaves, treedef
@@ -65,6 +77,19 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
         ValueError: if there are more or fewer leaves than the structure has.
     """
     return treedef.unflatten(leaves)
+
+
+def flatten_up_to(treedef: TreeDef, tree: Any) -> list[Any]:
+    """What `tree` holds where a tree of structure `treedef` has its leaves.
+
+    Raises:
+        ValueError: if `tree` lacks that structure.
+    """
+    try:
+        return treedef.flatten_up_to(tree)
+    except ValueError:
+        leaves, found = flatten(tree)
+        return treedef.flatten_up_to(unflatten(found, leaves))  # without what stands in for something
 
 
 def structure(tree: Any) -> TreeDef:
@@ -82,7 +107,7 @@ def map(fn: Callable[..., Any], tree: Any, *others: Any) -> Any:
         ValueError: if another tree lacks the structure of the first one.
     """
     leaves, treedef = flatten(tree)
-    columns = [treedef.flatten_up_to(other) for other in others]
+    columns = [flatten_up_to(treedef, other) for other in others]
     return treedef.unflatten(builtins.map(fn, leaves, *columns))
 
 
@@ -106,6 +131,15 @@ def _step(entry: optree.PyTreeEntry) -> str:
     if isinstance(entry, optree.MappingEntry) and isinstance(entry.key, str) and entry.key.isidentifier():
         return f".{entry.key}"
     return entry.codify("")
+
+
+def _stood_for(leaf: Any) -> Any:
+    """A dataclass instance in place of what stands for one; other leaves as they are."""
+    if StandIn not in type(leaf).__mro__ or not dataclasses.is_dataclass(leaf):
+        return leaf
+    values, names, _ = _fields_of(tuple(field.name for field in dataclasses.fields(leaf)))(leaf)
+    cls = leaf.__class__  # pyright: ignore[reportAttributeAccessIssue]
+    return _rebuild(cls)(names, values)
 
 
 def _register(cls: Any) -> bool:

@@ -213,7 +213,7 @@ adamw = AdamW
 def _each_leaf(rule: Callable[..., tuple[Any, ...]], params: Any, grads: Any, *slots: Any) -> tuple[Any, ...]:
     """`rule(p, g, *slots)` for every float leaf with a gradient: trees of what it returns, new `p` first."""
     leaves, treedef = tree.flatten(params)
-    columns = [treedef.flatten_up_to(each) for each in (grads, *slots)]
+    columns = [tree.flatten_up_to(treedef, each) for each in (grads, *slots)]
     rows = [(p, *slot) for p, *slot in zip(leaves, *columns[1:], strict=True)]
     for i, (p, g) in enumerate(zip(leaves, columns[0], strict=True)):
         if g is not None and _is_float(p):

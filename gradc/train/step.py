@@ -124,7 +124,7 @@ def updated(what: str, finite: Any, new: Any, old: Any) -> list[Any]:
     """
     before, treedef = tree.flatten(old)
     try:
-        after = treedef.flatten_up_to(new)
+        after = tree.flatten_up_to(treedef, new)
     except ValueError as error:
         raise ArgumentError(
             f"optimizer.update returns {what} of another tree: {error}",

@@ -153,6 +153,8 @@ def to_array(x: Any) -> Any:
 
 
 class Opaque:
+    __slots__ = ("kept",)  # so that no view of it is possible
+
     def array(self, x: Any) -> Any:
         return np.array([x[0], x[1]])
 
