@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 def getitem(x: Tracer, index: Any) -> Any:
     """`x[index]`: a view for basic indexing, else a new array.
 
-    Errors: `IndexOutOfBoundsError` at once for static indices; traced ones are checked when the function runs.
+    Errors: `IndexOutOfBoundsError` at once for static indices, at run time for traced ones.
     """
     entries = _entries(x, index if type(index) is tuple else (index,))
     if not x.traced and not any(e.kind == "array" and any_traced(e.what) for e in entries):
@@ -86,7 +86,11 @@ def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
         elif isinstance(item, int):
             n = x.shape[axis]
             if not -n <= item < n:
-                fail(f"index {item} is out of bounds for axis {axis} with size {n}", None, IndexOutOfBoundsError)
+                fail(
+                    f"index {item} is out of bounds for axis {axis} with size {n}",
+                    None,
+                    IndexOutOfBoundsError,
+                )
             entries.append(Entry("int", item % n, axis))
             axis += 1
         elif isinstance(item, np.ndarray) and item.dtype == bool:
