@@ -182,6 +182,7 @@ EXPRESSIONS = {
         np.einsum("ij,ij->i", x, x); np.einsum("...j,j->...", x, y); np.einsum("ij,jk", x, x.T)
         np.einsum("ij,kj,k->i", x, x, x[:, 0]); np.einsum(x, [0, 1], y, [1], [0])
         np.einsum("ii->i", x[:, :2]); np.einsum("ii", x @ x.T); np.einsum("ij,i->", x, x[:, 0])
+        np.einsum("i,j,k->ijk", y, y, y); np.einsum("i,j,k,l->lkji", y, y, x[:, 0], x[:, 1])
         np.einsum("...", x); np.einsum("ba", x); np.kron(x, y); np.kron(x, x); np.cross(x, y)
         np.cross(y, x[0]); np.linalg.multi_dot([x, x.T, x]); np.linalg.matrix_power(x @ x.T, 3)
         np.linalg.outer(y, y); np.linalg.norm(x); np.linalg.norm(y); np.linalg.norm(x, axis=1)

@@ -152,7 +152,7 @@ def compute_before_ones(node: Node) -> Value | None:
         grown = made_by(x, "reshape")
         if grown is not None:
             inner = grown.inputs[0].shape
-            if (small or inner) != inner or len(inner) >= len(shape) or _long(inner) != _long(shape):
+            if small not in (None, inner) or len(inner) >= len(shape) or _long(inner) != _long(shape):
                 return None
             small = inner
         elif splat(x) is None:

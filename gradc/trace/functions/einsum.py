@@ -140,7 +140,15 @@ def _order(pairs: list[Pair], result: Labels, sizes: dict[str, int]) -> list[tup
     text += "->" + "".join(letters[c] for c in result if any(c in labels for _, labels in pairs))
     shapes = [np.broadcast_to(np.float64(0), x.shape) for x, _ in pairs]  # no memory behind them
     path = np.einsum_path(text, *shapes, optimize=("greedy", 2**62))[0][1:]
-    return [(int(step[0]), int(step[1])) for step in path]
+    order: list[tuple[int, int]] = []
+    count = len(pairs)
+    for step in path:
+        # Several at once, where no order is better than another: one after the other, the product being last.
+        first, *others = sorted(map(int, step))
+        for k, other in enumerate(others):
+            order.append((first, other) if k == 0 else (other - 1 - k, count - 1))
+            count -= 1
+    return order
 
 
 def _summed(x: Tracer, labels: Labels, needed: set[str]) -> Pair:

@@ -117,6 +117,7 @@ CASES = [
     stays("compute_before_ones", lambda x: abs_(reshape(x, 3)), "f64[3, 1]"),
     stays("compute_before_ones", lambda x: abs_(reshape(x, 1, 2, 3)), "f64[6]"),
     stays("compute_before_ones", lambda x, y: reshape(x, 1, 3) - y, V, "f64[1, 3]"),
+    stays("compute_before_ones", lambda x, y: reshape(x, 1, 1) - reshape(y, 1, 1), "f64[]", "f64[1]"),
     stays(
         "compute_before_broadcast",
         lambda x, y: require(broadcast(x, (0, 3), (1,)), broadcast(y, (0, 3), (1,))),
