@@ -46,7 +46,7 @@ def comparison(name: str, meaning: Callable) -> Op:
     return Op(name, meaning, _same(name, ANY, BOOL), elementwise=True, arity=2)
 
 
-def _apply(name: str) -> Callable[[Value], Value]:
+def _apply(name: str) -> Callable[..., Value]:
     return lambda *xs: emit(name, *xs)
 
 
