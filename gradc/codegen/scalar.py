@@ -251,17 +251,21 @@ def _cast(c: Context, x: str) -> str:
 
 
 def _float_to_integer(c: Context, x: str) -> str:
-    """Through i32 for narrow targets and i64 for u32; u64 beyond 2**63 is shifted down first."""
+    """Through i32 for narrow targets; values of the wide unsigned ones are shifted down by half their range.
+
+    Out of range, NumPy's arrays and scalars differ for u32: a scalar goes through i64.
+    """
     target = c.result
-    if target == NAMES["u64"]:
-        limit = c.constant(2.0**63)
-        large = c.op("fcmp oge", x, limit)
-        shifted = c.select(large, c.op("fsub", x, limit), x)
-        low = _to_signed(c, shifted, I64)
-        t = llvm_type(I64, c.lanes)
-        return c.op(
-            "xor", low, c.select(large, literal(-(2**63), I64, c.lanes), literal(0, I64, c.lanes), t), type=t
-        )
+    unsigned = target.kind == "u" and target.itemsize >= 4 and (target.itemsize == 8 or c.lanes > 1)
+    if unsigned:
+        signed = NAMES[f"i{target.itemsize * 8}"]
+        half = 2 ** (target.itemsize * 8 - 1)
+        large = c.op("fcmp oge", x, c.constant(float(half)))
+        shifted = c.select(large, c.op("fsub", x, c.constant(float(half))), x)
+        low = _to_signed(c, shifted, signed)
+        t = llvm_type(signed, c.lanes)
+        flipped = c.select(large, literal(-half, signed, c.lanes), literal(0, signed, c.lanes), t)
+        return c.op("xor", low, flipped, type=t)
     through = I64 if target in (I64, NAMES["u32"]) else NAMES["i32"]
     whole = _to_signed(c, x, through)
     if through.itemsize == target.itemsize:
