@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+LONGEST = 120
+"""So much of a line of code is shown."""
+
+
 class Source(NamedTuple):
     """A line of the user's code."""
 
@@ -36,7 +40,7 @@ class GradcError(Exception):
             lines.append(f"{self.source.file}:{self.source.line}")
             code = linecache.getline(self.source.file, self.source.line).strip()
             if code:
-                lines.append(f"    {code}")
+                lines.append(f"    {code if len(code) <= LONGEST else code[: LONGEST - 3] + '...'}")
         lines.append(self.message)
         if self.hint:
             lines.append(f"Instead: {self.hint}")

@@ -18,6 +18,11 @@ INSTEAD: dict[str, str] = {
     **dict.fromkeys(("np.piecewise", "np.choose"), "np.where or np.select"),
     **dict.fromkeys(("np.insert", "np.delete", "np.block"), "np.concatenate of slices"),
     "np.apply_along_axis": "the same on the whole array, with axis=",
+    **dict.fromkeys(
+        ("np.zeros", "np.ones", "np.empty", "np.eye", "np.identity", "np.tri", "np.indices"),
+        "sizes that are Python ints, or come from a shape, as in np.zeros(len(x))",
+    ),
+    "np.view": "x.astype(dtype), which converts the numbers: gradc does not look at their bits",
     "np.fromiter": "np.array of a list",
     "np.arange": "np.arange of Python ints, such as a length, times a traced step",
 }

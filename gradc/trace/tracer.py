@@ -94,8 +94,8 @@ class Tracer(Array):
         """The variable it is known by, if it is a whole captured array."""
         return self.cell.name if not self.path else None
 
-    def view(self, op: str, **attrs: Any) -> Tracer:
-        """A view of the same memory, one step further."""
+    def seen(self, op: str, **attrs: Any) -> Tracer:
+        """A view of the same memory, one step further. (`view` is the method that arrays have.)"""
         before = self.content
         step = Step(op, attrs)
         view = Tracer(self.cell, (*self.path, step))
@@ -174,8 +174,8 @@ class Tracer(Array):
         if self.traced:
             self._unknown(
                 "this code needs the elements of a traced array, not known before the function runs",
-                "use functions of np on the array itself; np.array([x, y]) works in the traced function"
-                " and its helpers",
+                "functions of np on the array itself; x.astype(np.float32) casts; np.array([x, y]) works in the"
+                " traced function and its helpers",
             )
         return np.array(self.array, dtype) if copy else np.asarray(self.array, dtype)
 

@@ -103,9 +103,26 @@ class Ufunc:
         if not any_traced(array) and out is None:
             return run_concrete(self.original.reduce, (array, axis, dtype), kwargs)
         if reduction is None:
-            fail(f"gradc cannot trace np.{self.__name__}.reduce", "np.sum, np.prod, np.max, np.min, np.all")
+            if self.original in ASSOCIATIVE and out is None and dtype is None and not kwargs:
+                return name_result(self._reduce_in_pairs(operand(array), axis), sys._getframe(1))
+            instead = "np.sum, np.prod, np.max, np.min, np.all, np.any"
+            fail(f"gradc cannot trace np.{self.__name__}.reduce", instead)
         options = {} if dtype is None else {"dtype": dtype}
         return FUNCTIONS[reduction](array, axis=axis, out=out, **options, **kwargs)
+
+    def _reduce_in_pairs(self, x: Tracer, axis: Any) -> Any:
+        """The reduction of an associative one: halves of the axis, until one element is left."""
+        axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        for a in sorted({range(x.ndim)[a] for a in axes}, reverse=True):
+            x = FUNCTIONS[np.moveaxis](x, a, 0)
+            if not len(x):
+                return FUNCTIONS[np.full](x.shape[1:], self.original.identity, x.dtype)
+            while len(x) > 1:
+                half = len(x) // 2
+                pairs = self.apply((x[:half], x[half : 2 * half]))
+                x = FUNCTIONS[np.concatenate]([pairs, x[2 * half :]]) if len(x) % 2 else pairs
+            x = x[0]
+        return x
 
     def outer(self, a: Any, b: Any, **kwargs: Any) -> Any:
         """All pairs: the axes of `a`, then those of `b`."""
@@ -130,6 +147,12 @@ REDUCTIONS = {
     np.logical_and: np.all,
     np.logical_or: np.any,
 }
+
+ASSOCIATIVE = {
+    *(np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin),
+    *(np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor),
+}
+"""What reduces in any order, and has no function of its own."""
 
 BOOL_INSTEAD = {
     np.subtract: "x ^ y, or cast one of them: x.astype(int) - y",

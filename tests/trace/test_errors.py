@@ -47,6 +47,18 @@ def math_exp(x: Any) -> Any:
     return math.exp(x[0, 0])
 
 
+def scalar_type(x: Any) -> Any:
+    return np.float32(x[0, 0])
+
+
+def bits(x: Any) -> Any:
+    return x.view(np.int64)
+
+
+def traced_size(x: Any) -> Any:
+    return np.zeros(x.argmax())
+
+
 def traced_range(x: Any) -> Any:
     return sum(x[0] for _ in range(x.argmax()))
 
@@ -212,6 +224,9 @@ CASES = [
     (where_one, TraceError, "np.where"),
     (out_of_range, IndexOutOfBoundsError, "out of bounds"),
     (out_of_range_array, IndexOutOfBoundsError, "out of bounds"),
+    (scalar_type, TraceError, "x.astype(np.float32)"),
+    (bits, TraceError, "x.astype(dtype)"),
+    (traced_size, TraceError, "np.zeros(len(x))"),
     (too_many, IndexOutOfBoundsError, "too many"),
     (bool_minus, ShapeError, "^"),
     (matmul, ShapeError, "inner sizes"),

@@ -125,7 +125,7 @@ def _prepared(x: Tracer, labels: Labels, sizes: dict[str, int]) -> Pair:
             n = x.shape[0]
             line = reshaped(x, (n * n, *x.shape[2:]))
             steps = (n + 1, *[1] * (line.ndim - 1))
-            x = line.view("slice", starts=(0,) * line.ndim, sizes=(n, *line.shape[1:]), steps=steps)
+            x = line.seen("slice", starts=(0,) * line.ndim, sizes=(n, *line.shape[1:]), steps=steps)
             labels = labels[1:]
     kept = [i for i, label in enumerate(labels) if x.shape[i] == sizes[label] or x.shape[i] != 1]
     return reshaped(x, tuple(x.shape[i] for i in kept)), tuple(labels[i] for i in kept)

@@ -166,7 +166,7 @@ def _basic(x: Tracer, entries: list[Entry]) -> Tracer:
             if chosen:
                 starts[axis], steps[axis] = chosen.start, chosen.step if len(chosen) > 1 else 1
     if tuple(sizes) != x.shape or any(step < 0 for step in steps):
-        x = x.view("slice", starts=tuple(starts), sizes=tuple(sizes), steps=tuple(steps))
+        x = x.seen("slice", starts=tuple(starts), sizes=tuple(sizes), steps=tuple(steps))
     with_arrays = any(e.kind == "array" for e in entries)
     shape = [
         1 if e.kind == "new" else sizes[e.axis]

@@ -58,12 +58,12 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 
 def reshaped(x: Tracer, shape: tuple[int, ...]) -> Tracer:
     """A view with the same elements in row-major order."""
-    return x if x.shape == shape else x.view("reshape", shape=shape)
+    return x if x.shape == shape else x.seen("reshape", shape=shape)
 
 
 def transposed(x: Tracer, axes: tuple[int, ...]) -> Tracer:
     """A view with the axes permuted."""
-    return x if axes == tuple(range(len(axes))) else x.view("transpose", axes=axes)
+    return x if axes == tuple(range(len(axes))) else x.seen("transpose", axes=axes)
 
 
 def sliced(x: Tracer, axis: int, start: int, size: int, step: int = 1) -> Tracer:
@@ -71,7 +71,7 @@ def sliced(x: Tracer, axis: int, start: int, size: int, step: int = 1) -> Tracer
     starts = tuple(start if i == axis else 0 for i in range(x.ndim))
     sizes = tuple(size if i == axis else n for i, n in enumerate(x.shape))
     steps = tuple(step if i == axis else 1 for i in range(x.ndim))
-    return x.view("slice", starts=starts, sizes=sizes, steps=steps)
+    return x.seen("slice", starts=starts, sizes=sizes, steps=steps)
 
 
 @implements_view(np.reshape)
