@@ -20,10 +20,10 @@ def _initialized() -> bool:
 
 
 def target_machine(target: Target, level: int = 2) -> llvm.TargetMachine:
-    """LLVM's back end for a target."""
+    """LLVM's back end for a target. Code finds its constants relative to itself, so it can lie anywhere."""
     _initialized()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=level, jit=True
+        cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small", jit=True
     )
 
 
@@ -39,7 +39,8 @@ class Code:
             self.machine = target_machine(self.target)
             module = llvm.parse_assembly(text)
             optimize(module, self.machine)
-            self.engine = llvm.create_mcjit_compiler(module, self.machine)
+            # llvmlite's own memory manager puts code and constants side by side.
+            self.engine = llvm.create_mcjit_compiler(module, self.machine, use_lmm=True)
             self.engine.finalize_object()
 
     def address(self, symbol: str) -> int:
