@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-
 LONGEST = 120
 """So much of a line of code is shown."""
 

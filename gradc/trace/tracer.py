@@ -174,8 +174,8 @@ class Tracer(Array):
         if self.traced:
             self._unknown(
                 "this code needs the elements of a traced array, not known before the function runs",
-                "functions of np on the array itself; x.astype(np.float32) casts; np.array([x, y]) works in the"
-                " traced function and its helpers",
+                "functions of np on the array itself; x.astype(np.float32) casts; np.array([x, y]) works in"
+                " the traced function and its helpers",
             )
         return np.array(self.array, dtype) if copy else np.asarray(self.array, dtype)
 
