@@ -117,9 +117,7 @@ class Module:
                 batch_b=batch_b,
                 vector_bytes=self.target.vector_bytes,
             )
-            self.include(
-                symbol, product.text.replace(f"define void @{symbol}(", f"define internal void @{symbol}(")
-            )
+            self.include(symbol, product.text.replace("define void ", "define internal void "))
             self.products[key] = symbol, product.scratch
         return self.products[key]
 
