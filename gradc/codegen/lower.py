@@ -174,11 +174,11 @@ class Emitter:
         """A load whose index on some axes is a register. Indices are clamped, so that a bad one reads no
         foreign memory."""
         source, *indices = node.inputs
-        if (
-            not source.type.size
-        ):  # nothing to read: any index is out of bounds, and the check of the indices says so
-            return self.constant(0, source.dtype)
         lead = len(indices[0].shape)
+        if not source.type.size:  # nothing to read; what checks the indices is computed all the same
+            for i in indices:
+                self.value(i, index[:lead])
+            return self.constant(0, source.dtype)
         full, dynamic = self.positions(source.type, indices, node.attrs["axes"], index[:lead], index[lead:])
         assert source in self.buffers, "what is gathered from is in memory"
         return self.load(self.buffers[source], source.type, full, dynamic)

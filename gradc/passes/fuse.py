@@ -80,7 +80,8 @@ class Fuser:
         self.kernel_of: dict[Node, Kernel] = {}
         self.ready: dict[Value, int] = dict.fromkeys(graph.inputs, 0)
         self.kernels: list[Kernel] = []
-        self.readers: dict[tuple[Value, int, tuple[int, ...]], Kernel] = {}
+        self.readers: dict[tuple[Value, int, tuple[int, ...]], list[Kernel]] = {}
+        self.into: dict[Kernel, Kernel] = {}  # where the nodes of a merged kernel are now
 
     def assign(self) -> None:
         for node in self.graph.nodes:
@@ -123,7 +124,10 @@ class Fuser:
         for x, kernel in self.producers(node):
             if x.shape == shape and (x in kernel.tail or kernel.domain == shape) and not kernel.is_full:
                 visible[x] = kernel
-        level = max((visible[x].level if x in visible else self.ready[x] for x in node.inputs), default=0)
+        level = 0
+        for i, x in enumerate(node.inputs):
+            in_memory = x not in visible or (node.op.name == "gather" and i == 0)
+            level = max(level, self.ready[x] if in_memory else visible[x].level)
         inside = [(x, kernel) for x, kernel in visible.items() if kernel.level == level]
         if not inside:
             return self.fresh(node, level, shape)
@@ -141,18 +145,27 @@ class Fuser:
         """A kernel of this level and domain that reads one of the operands already, else a new one."""
         operands = [x for x in node.inputs if x.node is None or not is_constant(x.node)]
         for x in operands:
-            kernel = self.readers.get((x, level, shape))
-            if kernel is not None and not kernel.is_full and x.type.shape == shape:
+            if x.shape == shape and (kernel := self.reader(x, level)) is not None:
                 kernel.add(node, kernel.body)
                 return kernel
         kernel = self.new(node, level, shape)
         for x in operands:
-            self.readers.setdefault((x, level, shape), kernel)
+            if x.shape == shape:
+                self.readers.setdefault((x, level, shape), []).append(kernel)
         return kernel
+
+    def reader(self, x: Value, level: int, axes: tuple[int, ...] | None = None) -> Kernel | None:
+        """A kernel of this level with room that runs over x (and reduces these axes, if any)."""
+        known = self.readers.get((x, level, x.shape), [])
+        for i in range(len(known)):
+            while known[i] in self.into:
+                known[i] = self.into[known[i]]
+        known[:] = [kernel for kernel in dict.fromkeys(known) if not kernel.is_full]
+        return next((k for k in known if axes is None or k.axes in (None, axes)), None)
 
     def merge(self, target: Kernel, other: Kernel) -> bool:
         """Move the other kernel's nodes into the target, if both run over one domain on one level."""
-        if not other.nodes:
+        if not other.nodes:  # moved already
             return True
         if target.axes is not None and other.axes is not None and target.axes != other.axes:
             return False
@@ -165,6 +178,7 @@ class Fuser:
         target.tail |= other.tail
         target.axes = other.axes if target.axes is None else target.axes
         other.nodes = []
+        self.into[other] = target
         return True
 
     def place_reduction(self, node: Node) -> Kernel:
@@ -181,11 +195,11 @@ class Fuser:
                 kernel.add(node, kernel.tail)
                 return kernel
         level = self.ready[x]
-        kernel = self.readers.get((x, level, x.shape))
-        if kernel is None or kernel.axes not in (None, axes) or kernel.is_full:
+        kernel = self.reader(x, level, axes)
+        if kernel is None:
             kernel = Kernel(level, x.shape)
             self.kernels.append(kernel)
-            self.readers.setdefault((x, level, x.shape), kernel)
+            self.readers.setdefault((x, level, x.shape), []).append(kernel)
         kernel.axes = axes
         kernel.add(node, kernel.tail)
         return kernel
@@ -259,6 +273,7 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
     # What must be in memory: outputs, and what a node outside of the producer's kernel reads through index
     # maps.
     needed = set(graph.outputs) | {root for y in graph.outputs if (root := index_root(y)) is not None}
+    views: set[Value] = set()  # reshapes of what is in memory anyway
     for node in graph.nodes:
         if is_index_map(node):
             continue
@@ -267,6 +282,10 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
         for i, x in enumerate(node.inputs):
             exact = direct or (node.op.name == "gather" and i == 0)
             root = index_root(x)
+            while exact and x.node is not None and x.node.op.name == "reshape" and x not in graph.outputs:
+                views.add(x)
+                needed.add(x)
+                (x,) = x.node.inputs
             if exact:
                 needed.add(x)
             if root is None:
@@ -276,6 +295,7 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
             )
             if not inside:
                 needed.add(root)
+                assert root.node is None or fuser.kernel_of[root.node].level < home.level, node
     builder = Builder([*graph.inputs])
     env: dict[Value, Value] = {x: x for x in graph.inputs}
     kernels = [k for k in fuser.kernels if k.nodes]
@@ -286,7 +306,10 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
     next_map = next(pending)
     for kernel in kernels:
         while next_map is not None and fuser.ready[next_map] <= kernel.level:
-            emit_kernel(builder, env, [], [next_map])
+            if next_map in views and next_map.node is not None:
+                emit_opaque(builder, env, next_map.node)
+            else:
+                emit_kernel(builder, env, [], [next_map])
             next_map = next(pending)
         kernel.nodes.sort(key=order.__getitem__)
         first = kernel.nodes[0]
