@@ -86,14 +86,14 @@ class SGD:
         ValueError: for a negative parameter, or `nesterov` with dampening or without momentum.
     """
 
-    learning_rate: Schedule | float = 1e-3
+    lr: Schedule | float = 1e-3
     momentum: float = 0.0
     dampening: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _require_rate(self.learning_rate)
+        _require_rate(self.lr)
         _require_at_least_0(momentum=self.momentum, weight_decay=self.weight_decay)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("Nesterov momentum needs a momentum above 0 and no dampening")
@@ -102,7 +102,7 @@ class SGD:
         return SGDState(np.int64(0), tree.map(_zeros, params) if self.momentum else None)
 
     def update(self, grads: Any, state: SGDState, params: Any) -> tuple[Any, SGDState]:
-        lr = rate_at(self.learning_rate, state.step)
+        lr = rate_at(self.lr, state.step)
 
         def plain(p: Any, g: Any) -> tuple[Any]:
             return (p - _cast(lr, p) * self._decayed(g, p),)
@@ -151,13 +151,13 @@ class Adam:
         ValueError: for a negative parameter, or a beta outside of [0, 1).
     """
 
-    learning_rate: Schedule | float = 1e-3
+    lr: Schedule | float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_rate(self.learning_rate)
+        _require_rate(self.lr)
         _require_at_least_0(eps=self.eps, weight_decay=self.weight_decay)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be in [0, 1), not {self.betas!r}")
@@ -167,7 +167,7 @@ class Adam:
 
     def update(self, grads: Any, state: AdamState, params: Any) -> tuple[Any, AdamState]:
         b1, b2 = self.betas
-        lr = rate_at(self.learning_rate, state.step)
+        lr = rate_at(self.lr, state.step)
         t = state.step + 1
         # The corrections are float64 numbers, computed once; `_cast` keeps them from promoting the arrays.
         rate = lr / (1 - b1**t)
@@ -241,7 +241,7 @@ def _cast(x: Any, like: Any) -> Any:
 
 def _require_rate(rate: Schedule | float) -> None:
     if not callable(rate):
-        _require_at_least_0(learning_rate=rate)
+        _require_at_least_0(lr=rate)
 
 
 def _require_at_least_0(**parameters: float) -> None:
