@@ -73,8 +73,9 @@ class Function:
             self.recent = (special, *self.recent[: RECENT - 1])
         native = special[mode]
         result, entry = native(special.given(leaves))
-        # Flat: the arguments are the leaves, and what the entry gives is the result.
+        # Flat: the arguments are the leaves, their types tell all, and what the entry gives is the result.
         flat = native.finish is None and not kwargs and len(special.positions) == len(args) == len(leaves)
+        flat = flat and not special.known
         flat = flat and all(map(operator.is_, args, leaves))  # and not [x], a tree of one leaf
         return result, (entry if flat else None)
 
@@ -117,8 +118,8 @@ class Function:
                 if full in self.table:  # another thread was first
                     return self.table[full]
                 inputs: list[Input | Static] = [
-                    Input(leaf_type(k), k is WEAK, name)
-                    if is_traced(k) and i not in positions
+                    Input(leaf_type(k), k is WEAK, name, float(leaf) if i in positions else None)
+                    if is_traced(k)
                     else Static(leaf)
                     for i, (k, leaf, name) in enumerate(zip(key[1:], leaves, names, strict=True))
                 ]
@@ -130,7 +131,7 @@ class Function:
                     assert more != positions, "the trace asks for values that it has"
                     self.splits[key] = more
                     continue
-                special = self._specialization(traced, inputs, treedef, positions)
+                special = self._specialization(traced, inputs, treedef)
                 special.program.check_result()
                 special.seconds = time.perf_counter() - start
                 self._forget_with(key, full, leaves)
@@ -146,7 +147,6 @@ class Function:
         traced: Traced,
         leaves: list[Input | Static],
         treedef: tree.TreeDef,
-        needed: tuple[int, ...],
     ) -> Specialization:
         """Of the arguments, only types and places are kept."""
         count = itertools.count()
@@ -160,10 +160,11 @@ class Function:
             traced.graph,
             traced.treedef,
             traced.leaves,
-            needed,
+            traced.escaped,
         )
         statics = [(i, leaf.value) for i, leaf in enumerate(leaves) if isinstance(leaf, Static)]
-        return Specialization(program, self.options, treedef, statics)
+        known = [(i, x.value) for i, x in enumerate(leaves) if isinstance(x, Input) and x.value is not None]
+        return Specialization(program, self.options, treedef, statics, known)
 
     def _forget_with(self, key: tuple[Hashable, ...], full: Hashable, leaves: list[Any]) -> None:
         """Drop the specialization when a static object that it is for has died."""
@@ -172,21 +173,24 @@ class Function:
                 weakref.finalize(leaf, _forget, weakref.ref(self), full).atexit = False
 
     def _warn_of_variants(self, full: Any, inputs: list[Input | Static], names: list[str]) -> None:
-        """Say which static leaf it is that many signatures differ in."""
+        """Say which leaf it is that many signatures differ in: a static one, or a float by its value."""
         base, values = (full[0], full[1:]) if isinstance(full[0], tuple) else (full, ())
         keys: list[Hashable] = list(base)
         for position, value in zip(self.splits.get(base, ()), values, strict=True):
             keys[1 + position] = value
         for i, (leaf, name) in enumerate(zip(inputs, names, strict=True)):
-            if not isinstance(leaf, Static):
+            if isinstance(leaf, Input) and leaf.value is None:
                 continue
             others = (i, *keys[: i + 1], *keys[i + 2 :])
             self._variants[others] = count = self._variants.get(others, 0) + 1
             if count == MANY and not self._warned:
                 self._warned = True
+                why = "which is static: a float or an array would be traced"
+                if isinstance(leaf, Input):
+                    why = "whose value the trace needs: np.where or gradc.cond in place of `if` do not"
                 warnings.warn(
                     f"{name_of(self.fn)} was compiled for {MANY} values of {name} "
-                    f"(now {leaf.value!r:.40}), which is static: a float or an array would be traced",
+                    f"(now {leaf.value!r:.40}), {why}",
                     stacklevel=_levels_to_caller(),
                 )
 

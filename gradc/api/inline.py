@@ -112,11 +112,13 @@ def _program(
     graph, captured, out_treedef, out_leaves = subtrace(
         lambda a, k: inner(*a, **k), args, kwargs, name=name_of(fn)
     )
-    graph = stabilize(graph)
     traced = [leaf for leaf in leaves if type(leaf) is Tracer and leaf.traced]
     positions = iter(range(len(traced)))
     places = [next(positions) if type(leaf) is Tracer and leaf.traced else None for leaf in leaves]
-    program = Program(fn, parameters, 0, False, numbers, places, graph, out_treedef, out_leaves)
+    gone = current_trace().escaped
+    escaped = tuple([i for i, at in enumerate(places) if at is not None and graph.inputs[at] in gone])
+    graph = stabilize(graph)
+    program = Program(fn, parameters, 0, False, numbers, places, graph, out_treedef, out_leaves, escaped)
     return program, [*traced, *captured]
 
 
@@ -134,6 +136,8 @@ def _float_leaves(program: Program) -> tuple[list[int], tuple[Any, ...]]:
         position = program.inputs[leaf]
         if position is None or not program.graph.inputs[position].type.is_float:
             return None
+        if leaf in program.escaped:
+            raise program.escape("a primal")
         wrt.append(position)
         return Output(len(wrt) - 1)
 

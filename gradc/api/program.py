@@ -59,7 +59,7 @@ class Program:
     """A traced function, where its arguments enter the graph, and what gradients are taken for.
 
     `arguments` has the number of each leaf in its place; `inputs` gives for each leaf its position in
-    `graph.inputs`, or None; leaves in `needed` are floats that are constants of this trace.
+    `graph.inputs`, or None; leaves in `escaped` went to code that is not traced: they have no gradient.
     """
 
     fn: Callable[..., Any]
@@ -71,7 +71,7 @@ class Program:
     graph: Graph
     treedef: tree.TreeDef
     leaves: list[int | Static]
-    needed: tuple[int, ...] = ()
+    escaped: tuple[int, ...] = ()
 
     def value(self) -> Any:
         """The tree of the function's result, with `Output`s for what the graph computes."""
@@ -176,17 +176,21 @@ class Program:
             self._gradient(target, positions, 0)
         return positions
 
+    def escape(self, name: str) -> ArgumentError:
+        """The error for a gradient that would come back from code that is not traced."""
+        return self.parameters.error(
+            f"the gradient with respect to {name} is asked for, but {name_of(self.fn)} passes a Python float "
+            "in it, as a plain number, to code that is not traced",
+            "leave out float(...); use functions of np",
+        )
+
     def _gradient(self, target: Target, wrt: list[int], first: int) -> Any:
         """The tree of a parameter with an `Output` for each float leaf; its graph input is added to `wrt`."""
         before = len(wrt)
 
         def place(leaf: int) -> Output | None:
-            if leaf in self.needed:
-                raise self.parameters.error(
-                    f"the gradient with respect to {target.name} is asked for, but {name_of(self.fn)} needs "
-                    "the value of a Python float in it while it is traced",
-                    "np.where(condition, a, b) or gradc.cond in place of `if`",
-                )
+            if leaf in self.escaped:
+                raise self.escape(target.name)
             position = self.inputs[leaf]
             if position is None or not self.graph.inputs[position].type.is_float:
                 return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import struct
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -221,15 +222,19 @@ def static_key(leaf: Any) -> Hashable:
     """
     cls = type(leaf)
     if isinstance(leaf, float):
-        return cls, leaf.hex()
+        return cls, float_bits(leaf)
     if isinstance(leaf, complex):
-        return cls, leaf.real.hex(), leaf.imag.hex()
+        return cls, float_bits(leaf.real), float_bits(leaf.imag)
     if cls.__hash__ is object.__hash__ and not isinstance(leaf, type | types.ModuleType):
         try:
             return cls, weakref.ref(leaf)
         except TypeError:
             pass
     return cls, leaf
+
+
+float_bits = struct.Struct("d").pack
+"""The bits of a float: signs of zeros and of NaN belong to its value."""
 
 
 def is_traced(key: Hashable) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradc.api import backend
 from gradc.api.backend import Observer, Options
 from gradc.api.program import Output, Program, template
-from gradc.api.signature import BY_VALUE, kind_of, native_leaf
+from gradc.api.signature import BY_VALUE, float_bits, kind_of, native_leaf
 from gradc.ir.graph import Graph
 from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
 from gradc.trace import tree
@@ -76,12 +76,17 @@ class Native:
 class Specialization:
     """The program of one signature, and its native functions by mode. `positions`: the traced leaves.
 
-    A `quick` one can tell whether leaves are its own: `accepts` compares the static ones, the entry the
-    traced ones.
+    A `quick` one can tell whether leaves are its own: `accepts` compares the static ones and the floats that
+    are known by value, the entry the types of all traced ones.
     """
 
     def __init__(
-        self, program: Program, options: Options, treedef: tree.TreeDef, statics: list[tuple[int, Any]]
+        self,
+        program: Program,
+        options: Options,
+        treedef: tree.TreeDef,
+        statics: list[tuple[int, Any]],
+        known: list[tuple[int, float]],
     ) -> None:
         self.program = program
         self.options = options
@@ -90,6 +95,8 @@ class Specialization:
         self.seconds = 0.0
         """How long the trace took."""
         self.quick = all(type(value) in BY_VALUE for _, value in statics)
+        self.known = [(i, float_bits(value)) for i, value in known]
+        """The Python floats that this signature has by their values, bit by bit."""
         # Other objects are not to be kept alive from here.
         self._statics = [(i, type(value), value) for i, value in statics] if self.quick else []
         self._all = len(self.positions) == len(program.inputs)
@@ -111,10 +118,13 @@ class Specialization:
         return native
 
     def accepts(self, leaves: Sequence[Any]) -> bool:
-        """Whether the static leaves are those of this signature."""
+        """Whether the static leaves and the known floats are those of this signature."""
         for i, cls, value in self._statics:
             leaf = leaves[i]
             if leaf is not value and (type(leaf) is not cls or leaf != value):
+                return False
+        for i, value in self.known:
+            if type(leaves[i]) is not float or float_bits(leaves[i]) != value:
                 return False
         return True
 

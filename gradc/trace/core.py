@@ -23,11 +23,15 @@ assert _functions
 
 @dataclass(frozen=True)
 class Input:
-    """A leaf that is traced: `weak` marks a Python float, `name` is its path, such as `params.W1`."""
+    """A leaf that is traced: `weak` marks a Python float, `name` is its path, such as `params.W1`.
+
+    A Python float may know its `value`, after the trace was found to need it: the trace is for that value.
+    """
 
     type: Type
     weak: bool
     name: str
+    value: float | None = None
 
 
 @dataclass
@@ -42,12 +46,14 @@ class Traced:
     """A traced function.
 
     `graph.inputs` are all `Input` leaves in order; `leaves` has, for each leaf of the result's `treedef`,
-    its position in `graph.outputs`, or a `Static` that passes through.
+    its position in `graph.outputs`, or a `Static` that passes through. `escaped` are the positions of the
+    Python floats whose values went, at least in part, where no gradient comes back from.
     """
 
     graph: Graph
     treedef: tree.TreeDef
     leaves: list[int | Static]
+    escaped: tuple[int, ...] = ()
 
 
 def trace(
@@ -68,6 +74,8 @@ def trace(
             value = state.builder.add_input(leaf.type, leaf.name)
             if leaf.weak:
                 state.floats[value] = position
+            if leaf.value is not None:
+                state.known[value] = np.asarray(leaf.value, leaf.type.dtype)
             arguments.append(wrap(value, weak=leaf.weak))
         substitute = state.substitute
         substitute.objects.home = _package(fn)
@@ -84,7 +92,8 @@ def trace(
             raise leak
         outputs, out_treedef, out_leaves = _results(result, substitute.objects.watch.result)
         graph = state.builder.build(name, outputs, constants=state.constants)
-    return Traced(graph, out_treedef, out_leaves)
+    escaped = tuple([position for value, position in state.floats.items() if value in state.escaped])
+    return Traced(graph, out_treedef, out_leaves, escaped)
 
 
 def _package(fn: Any) -> str:

@@ -133,7 +133,7 @@ class Array:
 
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
-            return int(self)  # type: ignore[call-overload]
+            return int(FUNCTIONS[np.round](self))
         result = FUNCTIONS[np.round](self, ndigits)
         result.weak = isinstance(self, float)  # Python's own floats stay what they are
         return _named(result)

@@ -19,7 +19,7 @@ INLINE = 16
 
 
 class NeedStatic(BaseException):
-    """The trace needs the value of Python floats: `positions` of the leaves that must be static.
+    """The trace needs the value of Python floats: `positions` of the leaves that must know it.
 
     No `Exception`, so that a handler in the user's code does not catch it.
     """
@@ -42,6 +42,10 @@ class Trace:
         """The inputs that are Python floats, with the position of their leaf."""
         self.same: dict[Value, Value] = {}
         """Inputs of nested graphs that stand for exactly one value outside."""
+        self.known: dict[Value, np.ndarray] = {}
+        """The elements of the Python floats that know their value, and of what was computed from them."""
+        self.escaped: set[Value] = set()
+        """What went to code that is not traced: see `gradc.trace.known`."""
         self.substitute: Substitution = Substitution()
         self._values: dict[tuple[Builder, int, np.dtype], tuple[np.ndarray, Value]] = {}
         self._taken = 0
@@ -142,36 +146,3 @@ def current_trace() -> Trace:
 def is_tracing() -> bool:
     """Whether a trace runs on this thread."""
     return bool(_stack())
-
-
-def float_inputs(value: Value) -> tuple[int, ...] | None:
-    """The leaves of all Python floats that `value` depends on; None if it depends on anything else."""
-    trace = current_trace()
-    positions: set[int] = set()
-    seen: set[Value] = set()
-    pending = [value]
-    while pending:
-        v = pending.pop()
-        if v in seen:
-            continue
-        seen.add(v)
-        if v in trace.floats:
-            positions.add(trace.floats[v])
-        elif v.node is not None:
-            pending.extend(v.node.inputs)
-        elif (outer := trace.same.get(v) or _captured_as(v)) is not None:
-            pending.append(outer)
-        else:
-            return None
-    return tuple(sorted(positions)) if positions else None
-
-
-def _captured_as(inner: Value) -> Value | None:
-    """The outer value for which an input of a nested graph stands."""
-    from gradc.ir.graph import builders
-
-    for builder in reversed(builders()):
-        for outer, value in builder.captured.items():
-            if value is inner:
-                return outer
-    return None

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from gradc.ir import ShapeError, TraceError
+from gradc.trace import tree
+from gradc.trace.known import depends_on_floats_only
 from gradc.trace.lift import any_traced, concrete, plain
 from gradc.trace.registry import FUNCTIONS, INSTEAD, SCIPY
 from gradc.trace.source import fail, locate
 from gradc.trace.state import current_trace
-from gradc.trace.tracer import name_result
+from gradc.trace.tracer import Tracer, name_result
 
 
 def implements(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -121,7 +123,8 @@ class ConcreteOnly:
     """A function that is not in the table: with concrete arrays it runs as it is.
 
     With traced ones, if it is written in Python, a copy of it runs as the user's own functions do: many are
-    compositions of functions that are in the table.
+    compositions of functions that are in the table. Python floats it may also have as they are, without a
+    gradient.
     """
 
     def __init__(self, original: Any, name: str) -> None:
@@ -142,12 +145,25 @@ class ConcreteOnly:
                 if isinstance(error, ShapeError):  # what the user passed does not fit
                     raise
                 cause = error
+        if (values := _taken((args, kwargs))) is not None:
+            return run_concrete(self.original, *values)
         message = f"gradc cannot trace {self.name}"
         raise TraceError(message, locate(), INSTEAD.get(self.name)) from cause
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(self.original, attribute)
         return ConcreteOnly(value, f"{self.name}.{attribute}") if callable(value) else value
+
+
+def _taken(arguments: Any) -> Any:
+    """The arguments, what depends on Python floats only as numbers and arrays; None if others are traced."""
+    leaves, treedef = tree.flatten(arguments)
+    places = [i for i, x in enumerate(leaves) if type(x) is Tracer and x.traced]
+    if not all(depends_on_floats_only(leaves[i].value) for i in places):
+        return None
+    for i in places:
+        leaves[i] = np.asarray(leaves[i])[()] if not leaves[i].weak else float(leaves[i])
+    return tree.unflatten(treedef, leaves)
 
 
 def call(original: Any, *args: Any, **kwargs: Any) -> Any:

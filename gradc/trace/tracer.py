@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from gradc.ir import OPS, Type, Value, emit
+from gradc.trace.known import elements, escape
 from gradc.trace.methods import Array
 from gradc.trace.source import fail, names_for_result
-from gradc.trace.state import NeedStatic, float_inputs
 
 
 class Cell:
@@ -172,71 +172,76 @@ class Tracer(Array):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.traced:
-            self._unknown(
+            array = self._taken(
                 "this code needs the elements of a traced array, not known before the function runs",
                 "functions of np on the array itself; x.astype(np.float32) casts; np.array([x, y]) works in"
                 " the traced function and its helpers",
             )
+            return np.array(array, dtype)
         return np.array(self.array, dtype) if copy else np.asarray(self.array, dtype)
 
     def __bool__(self) -> bool:
         if not self.traced:
             return bool(self.array)
-        self._unknown(
+        array = self._needed(
             f"the truth of a traced value ({self.type}) is not known before the function runs",
             "np.where(condition, a, b) chooses by element, gradc.cond(condition, f, g, *operands) runs one"
             " of two functions",
         )
+        return bool(array)
 
     def __float__(self) -> float:
-        return (
-            float(self.array)
-            if not self.traced
-            else self._number("float(...)", "leave out float(...); x.astype(np.float32) casts")
-        )
+        return float(self._number("float(...)", "leave out float(...); x.astype(np.float32) casts"))
 
     def __int__(self) -> int:
-        return int(self.array) if not self.traced else self._number("int(...)", "x.astype(np.int64)")
+        # No gradient goes through whole numbers: nothing is lost.
+        return int(self._number("int(...)", "x.astype(np.int64)", escapes=False))
 
     def __complex__(self) -> complex:
-        return complex(self.array) if not self.traced else self._number("complex(...)", "real arrays")
+        return complex(self._number("complex(...)", "real arrays"))
 
     def __index__(self) -> int:
         if not self.traced:
             return self.array.__index__()
-        self._unknown(
+        array = self._needed(
             f"a traced integer ({self.type}) is used where Python needs its value, such as range(n)",
             "take the length from a shape, as in range(len(x)), or pass the number as a Python int",
         )
+        return array.__index__()
 
     def item(self, *args: Any) -> Any:
-        if not self.traced:
-            return self.array.item(*args)
-        return self._number(".item()", "leave out .item(): a result of shape () is a number already")
+        instead = "leave out .item(): a result of shape () is a number already"
+        return self._number(".item()", instead).item(*args)
 
     def tolist(self) -> Any:
-        if not self.traced:
-            return self.array.tolist()
-        return self._number(".tolist()", "the array itself; iterating over it gives its rows")
+        return self._number(".tolist()", "the array itself; iterating over it gives its rows").tolist()
 
     def __hash__(self) -> int:
         if not self.traced:
             return hash(self.array)
         if self.shape:
             raise TypeError("unhashable type: 'numpy.ndarray'")
-        return self._number("the hash", "a Python int or str as a key")
+        return hash(self._number("the hash", "a Python int or str as a key", escapes=False).item())
 
-    def _number(self, what: str, instead: str) -> NoReturn:
-        self._unknown(
-            f"{what} of a traced value ({self.type}) is not known before the function runs", instead
-        )
+    def _number(self, what: str, instead: str, *, escapes: bool = True) -> np.ndarray:
+        """The elements, for what Python calls `what`."""
+        if not self.traced:
+            return self.array
+        message = f"{what} of a traced value ({self.type}) is not known before the function runs"
+        return self._taken(message, instead) if escapes else self._needed(message, instead)
 
-    def _unknown(self, message: str, instead: str) -> NoReturn:
-        """The value is needed: from Python floats alone, they become static; else it is an error."""
-        positions = float_inputs(self.value)
-        if positions is not None:
-            raise NeedStatic(positions)
-        fail(message, instead)
+    def _needed(self, message: str, instead: str) -> np.ndarray:
+        """The elements of a traced one, if it depends on Python floats only; else the error."""
+        array = elements(self.value)
+        if array is None:
+            fail(message, instead)
+        return array
+
+    def _taken(self, message: str, instead: str) -> np.ndarray:
+        """The same for code that computes with them out of the trace's sight."""
+        array = self._needed(message, instead)
+        escape(self.value)
+        return array
 
     # Protocols, for code that the copy does not reach.
 

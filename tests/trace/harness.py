@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def leaf_of(x: Any, name: str) -> Input | Static:
 
 
 def traced(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Traced, list[Any]]:
-    """The trace of a call and the leaves to run its graph on, with what must be static made so."""
+    """The trace of a call and the leaves to run its graph on, floats knowing their values where needed."""
     values, treedef = tree.flatten((args, kwargs))
     leaves = [leaf_of(x, f"x{i}") for i, x in enumerate(values)]
     while True:
@@ -30,7 +31,7 @@ def traced(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Traced, l
             break
         except NeedStatic as need:
             for i in need.positions:
-                leaves[i] = Static(values[i])
+                leaves[i] = replace(leaves[i], value=values[i])
     verify(result.graph)
     return result, [x for x, leaf in zip(values, leaves, strict=True) if isinstance(leaf, Input)]
 

@@ -224,7 +224,7 @@ def test_assignments_to_globals_and_cells_are_kept() -> None:
 
 def test_math_works_on_plain_numbers() -> None:
     check(lambda x: x * math.sqrt(2.0) * math.pi, X)
-    check(lambda x, s: x * math.exp(s), X, 0.5)  # the float becomes static
+    check(lambda x, s: x * math.exp(s), X, 0.5)  # as np.exp
 
 
 def test_originals_stay_what_they_are() -> None:

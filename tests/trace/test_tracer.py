@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,20 @@ def test_need_static() -> None:
     with pytest.raises(NeedStatic) as error:
         trace(lambda a, b, c: c if a * 2 + b > 0 else -c, treedef, leaves, name="f")
     assert error.value.positions == (0, 1)
+    known = [replace(leaf, value=v) for leaf, v in zip(leaves[:2], (1.0, 2.0), strict=True)] + leaves[2:]
+    result = trace(lambda a, b, c: c if a * 2 + b > 0 else -c, treedef, known, name="f")
+    assert len(result.graph.inputs) == 3 and result.graph.outputs[0] is result.graph.inputs[2]
+    assert result.escaped == ()
     statics = [Static(1.0), Static(2.0), leaves[2]]
-    assert (
-        len(trace(lambda a, b, c: c if a * 2 + b > 0 else -c, treedef, statics, name="f").graph.inputs) == 1
-    )
+    result = trace(lambda a, b, c: c if a * 2 + b > 0 else -c, treedef, statics, name="f")
+    assert len(result.graph.inputs) == 1
+
+
+def test_floats_that_escape() -> None:
+    _, treedef = tree.flatten(((1.0, 2.0, 3.0), {}))
+    leaves = [Input(parse_type("f64[]"), True, n, 2.0) for n in "abc"]
+    result = trace(lambda a, b, c: c * float(a * int(b)), treedef, leaves, name="f")
+    assert result.escaped == (0,)
 
 
 def test_iteration() -> None:

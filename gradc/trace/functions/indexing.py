@@ -11,6 +11,7 @@ from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, constant, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.types import I64, Type
 from gradc.trace.functions.shapes import axis_of, reshaped, sliced, transposed
+from gradc.trace.known import elements
 from gradc.trace.lift import (
     any_traced,
     broadcast,
@@ -119,9 +120,11 @@ def _item(item: Any) -> Any:
         item = np.asarray(item, np.intp) if len(item) == 0 else operand(item)
     if type(item) is Tracer and item.traced:
         if item.dtype.kind == "b":
-            fail(
-                "a traced mask selects a number of elements that is not known before the function runs", MASK
-            )
+            mask = elements(item.value)
+            if mask is None:
+                what = "a traced mask selects a number of elements that is not known before the function runs"
+                fail(what, MASK)
+            return mask
         if item.dtype.kind not in "iu":
             fail(f"arrays are indexed by integers, not {item.type}", "i.astype(int)", IndexOutOfBoundsError)
         return item

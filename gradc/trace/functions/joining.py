@@ -10,6 +10,7 @@ import numpy as np
 
 from gradc.ir import ShapeError, Value, emit
 from gradc.trace.functions.shapes import axis_of, reshaped, sliced
+from gradc.trace.known import elements
 from gradc.trace.lift import (
     any_traced,
     broadcast,
@@ -233,7 +234,8 @@ def tile(A: Any, reps: Any) -> Tracer:
 @implements(np.repeat)
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Tracer:
     x = traced(a)
-    if any_traced(repeats):
+    repeats = operand(repeats)
+    if any_traced(repeats) and (repeats := elements(repeats.value)) is None:
         fail("the counts of np.repeat must be known when the function is traced", "Python ints as counts")
     if axis is None:
         x, axis = reshaped(x, (x.size,)), 0
