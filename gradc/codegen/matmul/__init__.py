@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradc.codegen.matmul.drivers import broadcast_product, dot_product, entry
+from gradc.codegen.matmul.packing import fill_zeros
 from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, simplify
 from gradc.codegen.matmul.vectors import vectors
 
@@ -48,8 +49,7 @@ def define(
     over k = 0 are 0. The order of summation depends on the arguments only. `vector_bytes` is 16, 32 or 64,
     the width of the target's vector registers.
 
-    The text is one function of attribute group #1, which the module must define. The only symbols used are
-    memcpy and memset.
+    The text is one function of attribute group #1, which the module must define. It uses no symbols.
 
     Raises ValueError for an unknown dtype or vector width.
     """
@@ -60,7 +60,7 @@ def define(
     if 0 in (batch, m, n, k):
         code = entry(symbol)
         if size := batch * m * n * v.element.size:
-            code.do(f"call void @llvm.memset.p0.i64(ptr %c, i8 0, i64 {size}, i1 false)")
+            fill_zeros(code, "%c", size)
         return Product(code.text(), 0)
     shape, plan = choose(v, shape, vector_bytes)
     driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product

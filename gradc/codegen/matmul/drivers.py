@@ -211,9 +211,9 @@ class _BroadcastProduct:
         code, size = self.code, self.v.element.size
         target = code.offset("%scratch", self.block)
         if self.s.transpose_a:
-            copy_block(code, pa, target, steps, code.mul(height, size), (self.a.step, self.near_a.step))
+            copy_block(code, pa, target, steps, height, size, (self.a.step, self.near_a.step))
         else:
-            copy_block(code, pa, target, height, code.mul(steps, size), (self.a.row, self.near_a.row))
+            copy_block(code, pa, target, height, steps, size, (self.a.row, self.near_a.row))
         return target
 
 
