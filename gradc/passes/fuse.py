@@ -242,7 +242,7 @@ def sink(graph: Graph, fuser: Fuser) -> None:
         if x in outputs:
             return None
         nodes = readers.get(x, [])
-        if any(n not in kernel_of or not (n.op.elementwise or n.op.name in REDUCTIONS) for n in nodes):
+        if any(n not in kernel_of or not reads_elements(n, x) for n in nodes):
             return None
         return {kernel_of[n] for n in nodes}
 
@@ -265,6 +265,13 @@ def sink(graph: Graph, fuser: Fuser) -> None:
         home.body.discard(y)
         target.add(node, target.body)
         kernel_of[node] = target
+
+
+def reads_elements(node: Node, x: Value) -> bool:
+    """Does the node need, at each point of its loops, the element of x there?"""
+    if node.op.name == "gather":
+        return x is not node.inputs[0] and x.shape == node.types[0].shape
+    return node.op.elementwise or node.op.name in REDUCTIONS
 
 
 def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
