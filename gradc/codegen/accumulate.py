@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gradc.codegen.nests import Nest
 
 COMBINE = {"reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "maximum", "reduce_min": "minimum"}
+COMBINE_BOOL = {"reduce_max": "or", "reduce_min": "and"}
 ARGUMENTS = frozenset({"argmax", "argmin"})
 
 
@@ -36,7 +37,7 @@ def identity(op: str, type: Type, empty: bool) -> object:
 def combining_op(node: Node) -> str:
     """The elementwise op that a reduction repeats."""
     if node.inputs[0].type.is_bool:
-        return {"reduce_max": "or", "reduce_min": "and"}[node.op.name]
+        return COMBINE_BOOL[node.op.name]
     return COMBINE[node.op.name]
 
 

@@ -22,6 +22,7 @@ from gradc.codegen.loops import Check, KernelCode
 from gradc.codegen.nests import lower_kernel
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
+from gradc.codegen.sorting import sorting
 from gradc.codegen.target import Target
 from gradc.ir.errors import Source
 from gradc.ir.graph import Graph, Node, Value
@@ -222,6 +223,10 @@ class Driver:
         elif name == "matmul":
             symbol, scratch = self.module.product(node)
             self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
+        elif name == "sort":
+            function = sorting(node.inputs[0].type)
+            symbol = self.module.include(function.symbol, function.text)
+            self.call(symbol, [*inputs, *outputs, self.scratch_pointer(function.scratch)])
         elif name == "call":
             self.run(node.attrs["body"], inputs, outputs)
         elif name == "cond":

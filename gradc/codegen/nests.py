@@ -15,6 +15,7 @@ from gradc.codegen.accumulate import ARGUMENTS, COMBINE, Accumulators
 from gradc.codegen.loops import Affine, KernelCode, Let, Load, Register
 from gradc.codegen.lower import ZERO, Emitter, Index, vector_steps
 from gradc.codegen.movement import SPECIAL, lower_written_out
+from gradc.codegen.running import REDUCTION, lower_running
 from gradc.ir.graph import Graph, Value
 
 BLOCK = 128
@@ -34,6 +35,8 @@ def lower_kernel(graph: Graph, vector_bytes: int, overwrites: tuple[tuple[int, i
     last = graph.nodes[-1]
     if last.op.name in SPECIAL:
         SPECIAL[last.op.name](emitter, last)
+    elif last.op.name in REDUCTION:
+        lower_running(emitter, last)
     elif last.op.name == "constant" and isinstance(last.attrs["value"], list):
         lower_written_out(emitter, last)
     else:

@@ -18,9 +18,9 @@ from gradc.ir.graph import Builder, Graph, Node, Value
 from gradc.ir.op import OPS, Op
 
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"})
-ALONE = frozenset({"concat", "pad", "scatter_add"})
-"""Ops that move elements to computed places: kernels of their own, with several loop nests."""
-OPAQUE = frozenset({"matmul", "cond", "call", "fuse", "captured", "reshape"})
+ALONE = frozenset({"concat", "pad", "scatter_add", "cumsum", "cumprod", "cummax", "cummin"})
+"""Ops that move elements to computed places, or carry a value along an axis: kernels of their own."""
+OPAQUE = frozenset({"matmul", "sort", "cond", "call", "fuse", "captured", "reshape"})
 """Ops that no kernel holds."""
 
 MAX_OPS = 160
@@ -217,8 +217,8 @@ def stands_alone(node: Node) -> bool:
 def fuse(graph: Graph) -> Graph:
     """Replace groups of nodes by `fuse` nodes that hold them.
 
-    Afterwards the only nodes are fuse, matmul, reshape, captured, written-out constants, cond and call (whose
-    graphs are fused as well).
+    Afterwards the only nodes are fuse, matmul, sort, reshape, captured, written-out constants, cond and call
+    (whose graphs are fused as well).
     """
     fuser = Fuser(graph)
     fuser.assign()

@@ -37,6 +37,7 @@ KEEPING = {
         "concat",
     ),
     *("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "maximum", "minimum", "matmul", "mul"),
+    *("cumsum", "cumprod", "cummax", "cummin", "sort"),
 }
 """Ops that make zeros of zeros, and of nothing else: from any input, for those that have several."""
 ROUNDING = {"sign", "floor", "ceil", "trunc", "rint", "floor_divide", "remainder"}
@@ -185,7 +186,7 @@ SAME = {
         "gather",
         "require",
     ),
-    *("reduce_max", "reduce_min", "concat", "maximum", "minimum"),
+    *("reduce_max", "reduce_min", "cummax", "cummin", "concat", "maximum", "minimum"),
 }
 """Ops whose results are not larger than the largest input (the first, where the others only choose)."""
 UNIT = {

@@ -13,6 +13,7 @@ import pytest
 from gradc.codegen.accumulate import ARGUMENTS, COMBINE
 from gradc.codegen.lower import INDEX_MAPS
 from gradc.codegen.movement import SPECIAL
+from gradc.codegen.running import REDUCTION
 from gradc.codegen.scalar import ROWS
 from gradc.ir import OPS, Builder, Graph, Type, emit
 from gradc.ir.types import BOOL, NAMES, SHORT
@@ -20,8 +21,8 @@ from tests.codegen.native import KINDS, assert_same
 from tests.ir.test_table import single
 from tests.programs.strategies import STRATEGIES, accepts
 
-IN_NESTS = {"constant", "iota", "gather", "require", *INDEX_MAPS, *SPECIAL, *COMBINE, *ARGUMENTS}
-IN_MODULES = {"fuse", "call", "cond", "matmul", "captured", "reshape"}
+IN_NESTS = {"constant", "iota", "gather", "require", *INDEX_MAPS, *SPECIAL, *COMBINE, *ARGUMENTS, *REDUCTION}
+IN_MODULES = {"fuse", "call", "cond", "matmul", "sort", "captured", "reshape"}
 
 SHAPES = [
     (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import zlib
@@ -117,6 +118,26 @@ def _matmul(a: np.ndarray, b: np.ndarray, *, transpose_a: bool, transpose_b: boo
     return np.array(a @ b)
 
 
+def _running(step: Callable) -> Callable:
+    def meaning(x: np.ndarray, *, axis: int, reverse: bool) -> np.ndarray:
+        out = np.moveaxis(x.copy(), axis, 0)
+        order = range(len(out))[:: -1 if reverse else 1]
+        for before, i in itertools.pairwise(order):
+            out[i] = step(out[before], out[i])
+        return np.moveaxis(out, 0, axis)
+
+    return meaning
+
+
+def _sort(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.empty(x.shape, np.int64)
+    for i in np.ndindex(*x.shape[:-1]):
+        row = x[i].tolist()
+        nan = [v != v for v in row]
+        order[i] = sorted(range(len(row)), key=lambda k: (nan[k], 0 if nan[k] else row[k]))
+    return np.take_along_axis(x, order, -1), order
+
+
 MEANINGS: dict[str, Callable] = {
     "neg": np.negative,
     "div": np.divide,
@@ -154,6 +175,11 @@ MEANINGS: dict[str, Callable] = {
     "reduce_prod": lambda x, *, axes: np.multiply.reduce(x, axes, dtype=x.dtype),
     "reduce_max": lambda x, *, axes: np.maximum.reduce(x, axes, initial=False if x.dtype == bool else None),
     "reduce_min": lambda x, *, axes: np.minimum.reduce(x, axes, initial=True if x.dtype == bool else None),
+    "cumsum": _running(np.add),
+    "cumprod": _running(np.multiply),
+    "cummax": _running(np.maximum),
+    "cummin": _running(np.minimum),
+    "sort": _sort,
     "argmax": np.argmax,
     "argmin": np.argmin,
 }
@@ -177,7 +203,8 @@ def numpy_meaning(graph: Graph, leaves: list[np.ndarray]) -> list[np.ndarray]:
         else:
             if node.op.infer is None:
                 attrs["type"] = node.types[0]
-            results = [np.asarray(MEANINGS.get(name, getattr(np, name, None))(*xs, **attrs))]
+            results = (MEANINGS.get(name) or getattr(np, name))(*xs, **attrs)
+            results = [np.asarray(y) for y in (results if isinstance(results, tuple) else (results,))]
         env.update(zip(node.results, results, strict=True))
     return [np.asarray(env[y]) for y in graph.outputs]
 

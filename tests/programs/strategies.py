@@ -315,6 +315,28 @@ for _name in ("argmax", "argmin"):
     strategy(_name, smooth=False)(_argument(_name))
 
 
+def _running(name: str) -> Emitter:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        axis = gen.choices.integer(0, max(x.type.ndim - 1, 0))
+        reverse = gen.choices.chance(40)
+        if not accepts(name, x.type, axis=axis, reverse=reverse):
+            return None
+        return (emit(name, x, axis=axis, reverse=reverse),)
+
+    return emitter
+
+
+for _name in ("cumsum", "cumprod"):
+    strategy(_name)(_running(_name))
+for _name in ("cummax", "cummin"):
+    strategy(_name, smooth=False)(_running(_name))
+
+
+@strategy("sort", smooth=False)
+def sort(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    return emit_node("sort", x).results if x.type.ndim else None
+
+
 @strategy("matmul")
 def matmul(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     if x.type.ndim < 2:

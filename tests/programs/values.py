@@ -125,7 +125,7 @@ EXACT = {
         "concat",
         "gather",
     ),
-    *("reduce_max", "reduce_min"),
+    *("reduce_max", "reduce_min", "cummax", "cummin", "sort"),
 }
 """Ops that every stage computes without rounding."""
 
