@@ -210,7 +210,7 @@ class Substitution:
     def _substitute(self, obj: Any, name: str | None) -> Any:
         cls = type(obj)
         if cls is np.ndarray:
-            return Tracer(Cell(obj, name)) if obj.dtype.kind in "biuf" else obj
+            return Tracer(Cell(obj, name, fixed="captured")) if obj.dtype.kind in "biuf" else obj
         if cls is types.FunctionType:
             return self._function(obj, name)
         if cls in (list, tuple, dict, OrderedDict) or isinstance(obj, tuple):

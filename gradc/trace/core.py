@@ -16,7 +16,7 @@ from gradc.trace.copying import copied
 from gradc.trace.lift import supported, traced, wrap
 from gradc.trace.source import locate
 from gradc.trace.state import NeedStatic, Trace, current_trace
-from gradc.trace.tracer import Tracer
+from gradc.trace.tracer import Cell, Tracer
 
 assert _functions
 
@@ -76,7 +76,7 @@ def trace(
                 state.floats[value] = position
             if leaf.value is not None:
                 state.known[value] = np.asarray(leaf.value, leaf.type.dtype)
-            arguments.append(wrap(value, weak=leaf.weak))
+            arguments.append(_argument(value, leaf.weak))
         substitute = state.substitute
         substitute.objects.home = _package(fn)
         args, kwargs = substitute.objects.arguments(tree.unflatten(treedef, arguments))
@@ -94,6 +94,11 @@ def trace(
         graph = state.builder.build(name, outputs, constants=state.constants)
     escaped = tuple([position for value, position in state.floats.items() if value in state.escaped])
     return Traced(graph, out_treedef, out_leaves, escaped)
+
+
+def _argument(value: Value, weak: bool) -> Tracer:
+    """An argument: the caller's, so nobody writes into it."""
+    return Tracer(Cell(value, fixed="argument"), weak=weak)
 
 
 def _package(fn: Any) -> str:
@@ -144,7 +149,7 @@ def subtrace(
             value = builder.add_input(outer.type, outer.name)
             if not stand_in:
                 state.same[value] = outer
-            inner.append(wrap(value, weak=leaf.weak))
+            inner.append(_argument(value, leaf.weak))
         arguments = state.substitute.objects.arguments(tree.unflatten(treedef, inner))
         result = copied(fn, state.substitute)(*arguments)
         outputs, out_treedef, out_leaves = _results(result)

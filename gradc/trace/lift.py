@@ -192,7 +192,10 @@ def any_traced(x: Any) -> bool:
 def tracer(x: Any) -> Tracer:
     """The operand as a tracer, concrete if it is concrete."""
     x = operand(x)
-    return x if type(x) is Tracer else Tracer(Cell(np.asarray(x)), weak=type(x) is float)
+    if type(x) is Tracer:
+        return x
+    fixed = "captured" if isinstance(x, np.ndarray) else None
+    return Tracer(Cell(np.asarray(x), fixed=fixed), weak=type(x) is float)
 
 
 def traced(x: Any) -> Tracer:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradc.ir import TraceError
 from gradc.trace.registry import FUNCTIONS, INSTEAD
-from gradc.trace.source import fail, locate
+from gradc.trace.source import locate
 
 _OPERANDS = (np.ndarray, np.generic, bool, int, float, complex, list, tuple)
 
@@ -48,12 +48,13 @@ def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
 
 def _in_place(ufunc: np.ufunc, symbol: str) -> Callable[[Any, Any], Any]:
     def operator(self: Any, other: Any) -> Any:
-        if self.shape:
-            fail(
-                f"gradc does not write into arrays: {symbol}= changes the array itself",
-                f"x = x {symbol} v",
-            )
-        return _named(FUNCTIONS[ufunc].operate(self, other))  # numbers are immutable
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        if not self.shape:
+            return _named(FUNCTIONS[ufunc].operate(self, other))  # numbers are immutable
+        from gradc.trace.functions.writing import augment
+
+        return _named(augment(self, symbol, lambda: FUNCTIONS[ufunc].operate(self, other)))
 
     return operator
 
@@ -83,7 +84,7 @@ class UnsupportedError(TraceError, AttributeError):
     """An attribute of arrays that tracers do not have; `hasattr` says so."""
 
 
-_WRITING = {"fill", "itemset", "partition", "put", "resize", "setfield", "setflags", "sort"}
+_WRITING = {"itemset", "partition", "resize", "setfield", "setflags"}
 
 
 class Array:
@@ -124,7 +125,9 @@ class Array:
         return _named(_matmul(other, self)) if isinstance(other, _OPERANDS) else NotImplemented
 
     def __imatmul__(self, other: Any) -> Any:
-        fail("gradc does not write into arrays: @= changes the array itself", "x = x @ v")
+        from gradc.trace.functions.writing import augment
+
+        return _named(augment(self, "@", lambda: _matmul(self, other)))  # type: ignore[arg-type]
 
     def __getitem__(self, index: Any) -> Any:
         from gradc.trace.functions.indexing import getitem
@@ -161,6 +164,19 @@ class Array:
 
     def copy(self, order: str = "C") -> Any:
         return _named(FUNCTIONS[np.copy](self))
+
+    def fill(self, value: Any) -> None:
+        self[...] = value  # type: ignore[index]
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        FUNCTIONS[np.put](self, indices, values, mode)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        from gradc.trace.store import check_writable
+        from gradc.trace.table import call
+
+        check_writable(self, "x = np.sort(x)")
+        self[...] = call(np.sort, self, axis)  # type: ignore[index]
 
     @property
     def T(self) -> Any:  # noqa: N802

@@ -13,11 +13,11 @@ import numpy as np
 from gradc.ir import ShapeError, TraceError
 from gradc.trace import tree
 from gradc.trace.known import depends_on_floats_only
-from gradc.trace.lift import any_traced, concrete, plain
+from gradc.trace.lift import any_traced, concrete, plain, wrap
 from gradc.trace.registry import FUNCTIONS, INSTEAD, SCIPY
 from gradc.trace.source import fail, locate
 from gradc.trace.state import current_trace
-from gradc.trace.tracer import Tracer, name_result
+from gradc.trace.tracer import Cell, Tracer, name_result
 
 
 def implements(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -64,26 +64,59 @@ def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 def _entry(fn: Callable[..., Any], original: Any) -> Callable[..., Any]:
     @wraps(fn)
     def entry(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("out") is not None:
+            return _into(entry, args, kwargs)
         if not any_traced(args) and not (kwargs and any_traced(kwargs)):
             return run_concrete(original, args, kwargs)
-        return name_result(fn(*args, **kwargs), sys._getframe(1))
+        return name_result(_apart(fn(*args, **kwargs), args), sys._getframe(1))
 
     return entry
+
+
+def _into(entry: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The call of a function with `out=`."""
+    from gradc.trace.functions.writing import into
+    from gradc.trace.store import check_writable
+
+    out = kwargs.pop("out")
+    check_writable(out)
+    return into(out, entry(*args, **kwargs))
+
+
+def _apart(result: Any, args: tuple[Any, ...]) -> Any:
+    """A result that shares no memory with an argument, though ours may have given the argument itself."""
+    if type(result) is Tracer and any(type(x) is Tracer and x.cell is result.cell for x in args):
+        return wrap(result.value) if result.traced else result
+    return result
 
 
 def run_concrete(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """NumPy's function on concrete arguments, at once."""
     if kwargs.get("out") is not None:
-        no_writes(f"out= of {original.__name__}")
+        from gradc.trace.functions.writing import into
+        from gradc.trace.store import check_writable
+
+        kwargs = dict(kwargs)
+        out = kwargs.pop("out")
+        check_writable(out)
+        return into(out, run_concrete(original, args, kwargs))
+    given = plain(args)
     with np.errstate(all="ignore"):
-        return concrete(original(*plain(args), **plain(kwargs)))
+        result = original(*given, **plain(kwargs))
+    if type(result) is np.ndarray:
+        for before, x in zip(args, given, strict=True):
+            if result is x and type(before) is Tracer:
+                return before
+            if result.base is not None and type(x) is np.ndarray and np.may_share_memory(result, x):
+                return Tracer(Cell(result, fixed="a view of another array"))
+    return concrete(result)
 
 
 def no_writes(what: str) -> None:
-    """The error for results that would be written into an array."""
+    """The error for what writes into an array in a way that is not supported."""
     fail(
-        f"gradc does not write into arrays: {what}",
-        "a new array, as in y = np.add(x, 1) or y = np.where(mask, new, x)",
+        f"gradc does not write by {what}",
+        "x[index] = value, x += value, or out=x by name",
     )
 
 
@@ -169,16 +202,3 @@ def _taken(arguments: Any) -> Any:
 def call(original: Any, *args: Any, **kwargs: Any) -> Any:
     """Our function for `original`, called."""
     return function(original)(*args, **kwargs)
-
-
-def _refused(original: Any) -> Any:
-    """A function that writes into its argument."""
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        no_writes(f"np.{original.__name__}")
-
-    return refuse
-
-
-for _original in (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis):
-    FUNCTIONS[_original] = _refused(_original)

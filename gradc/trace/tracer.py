@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from gradc.ir import OPS, Type, Value, emit
+from gradc.ir import OPS, Builder, Type, Value
+from gradc.ir.graph import current, is_building
 from gradc.trace.known import elements, escape
 from gradc.trace.methods import Array
+from gradc.trace.pieces import Pieces, emit_in, joined, taken
 from gradc.trace.source import fail, names_for_result
 
 
 class Cell:
     """The memory that an array and all views of it share: a value of the graph, or a concrete array.
 
-    `version` counts the writes, so that views know when what they remember is stale.
+    A value that was written into may be `Pieces`. `version` counts the writes, so that views know when what
+    they remember is stale. `fixed` says why nobody may write. What is read is emitted into `builder`, the one
+    of the graph that the cell was made in.
     """
 
-    __slots__ = ("content", "name", "version")
+    __slots__ = ("builder", "content", "fixed", "name", "version")
 
-    def __init__(self, content: Value | np.ndarray, name: str | None = None) -> None:
-        self.content = content
+    def __init__(
+        self, content: Value | np.ndarray, name: str | None = None, *, fixed: str | None = None
+    ) -> None:
+        self.content: Value | Pieces | np.ndarray = content
         self.name = name
+        self.fixed = fixed
         self.version = 0
+        self.builder = current() if is_building() else None
+
+    def read(self, path: tuple[Step, ...] = ()) -> Value | np.ndarray:
+        """What the view along a path is now."""
+        content = self.content
+        if type(content) is Pieces:
+            assert self.builder is not None
+            if path and path[0].op == "slice" and path[0].is_block:
+                attrs = path[0].attrs
+                content = joined(taken(content, attrs["starts"], attrs["sizes"]), self.builder)
+                path = path[1:]
+            else:
+                content = self.content = joined(content, self.builder)
+        for step in path:
+            content = step.read(content, self.builder)  # type: ignore[arg-type]
+        return content  # type: ignore[return-value]
+
+    def write(self, content: Value | Pieces | np.ndarray) -> None:
+        self.content = content
+        self.version += 1
 
 
 class Step(NamedTuple):
@@ -34,9 +62,16 @@ class Step(NamedTuple):
     op: str
     attrs: dict[str, Any]
 
-    def read(self, content: Value | np.ndarray) -> Value | np.ndarray:
+    @property
+    def is_block(self) -> bool:
+        """Whether it takes neighbours only, for a slice."""
+        sizes, steps = self.attrs["sizes"], self.attrs["steps"]
+        return all(step == 1 or n <= 1 for n, step in zip(sizes, steps, strict=True))
+
+    def read(self, content: Value | np.ndarray, builder: Builder | None) -> Value | np.ndarray:
         if isinstance(content, Value):
-            return emit(self.op, content, **self.attrs)
+            assert builder is not None
+            return emit_in(builder, self.op, content, **self.attrs)
         return OPS[self.op].numpy(content, **self.attrs)  # a view, for NumPy's own arrays
 
 
@@ -63,17 +98,15 @@ class Tracer(Array):
     def content(self) -> Value | np.ndarray:
         """The value of the graph, or the concrete array, as it is now."""
         if not self.path:
-            return self.cell.content
-        if self._read is None or self._read[0] != self.cell.version:
             content = self.cell.content
-            for step in self.path:
-                content = step.read(content)
-            self._read = self.cell.version, content
+            return self.cell.read() if type(content) is Pieces else content  # type: ignore[return-value]
+        if self._read is None or self._read[0] != self.cell.version:
+            self._read = self.cell.version, self.cell.read(self.path)
         return self._read[1]
 
     @property
     def traced(self) -> bool:
-        return type(self.cell.content) is Value
+        return not isinstance(self.cell.content, np.ndarray)
 
     @property
     def value(self) -> Value:
@@ -96,11 +129,41 @@ class Tracer(Array):
 
     def seen(self, op: str, **attrs: Any) -> Tracer:
         """A view of the same memory, one step further. (`view` is the method that arrays have.)"""
-        before = self.content
         step = Step(op, attrs)
+        if (
+            op == "reshape"
+            and self.traced
+            and self.path
+            and not self.cell.fixed
+            and self._copies(attrs["shape"])
+        ):
+            assert self.cell.builder is not None
+            return Tracer(Cell(emit_in(self.cell.builder, op, self.value, **attrs)))
+        if type(self.cell.content) is Pieces:
+            view = Tracer(self.cell, (*self.path, step))
+            view._read = self.cell.version, self.cell.read(view.path)
+            return view
+        before = self.content
+        after = step.read(before, self.cell.builder)
+        if isinstance(after, np.ndarray) and after.size and not np.may_share_memory(before, after):
+            return Tracer(Cell(after))  # where NumPy copies, too
         view = Tracer(self.cell, (*self.path, step))
-        view._read = self.cell.version, step.read(before)
+        view._read = self.cell.version, after
         return view
+
+    def _copies(self, shape: tuple[int, ...]) -> bool:
+        """Whether NumPy copies where this view of an array in rows is given another shape."""
+        whole = Tracer(self.cell).type
+        strides = [whole.dtype.itemsize * math.prod(whole.shape[i + 1 :]) for i in range(whole.ndim)]
+        # Strides without memory: only views are taken of it.
+        probe: Any = np.lib.stride_tricks.as_strided(np.empty((), whole.dtype), whole.shape, strides)
+        for step in self.path:
+            probe = OPS[step.op].numpy(probe, **step.attrs)
+        try:
+            np.reshape(probe, shape, copy=False)
+        except ValueError:
+            return True
+        return False
 
     # What arrays tell about themselves.
 
@@ -113,12 +176,15 @@ class Tracer(Array):
 
     @property
     def type(self) -> Type:
-        content = self.content
+        content = self.content if self.path else self.cell.content
+        if type(content) is Pieces:
+            return content.type
+        assert not isinstance(content, Pieces)
         return content.type if isinstance(content, Value) else Type(content.dtype, content.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.content.shape
+        return self.type.shape if type(self.cell.content) is Pieces else self.content.shape
 
     @shape.setter
     def shape(self, shape: Any) -> NoReturn:
@@ -126,7 +192,7 @@ class Tracer(Array):
 
     @property
     def dtype(self) -> np.dtype:
-        return self.content.dtype
+        return self.type.dtype if type(self.cell.content) is Pieces else self.content.dtype
 
     @property
     def ndim(self) -> int:
@@ -257,11 +323,10 @@ class Tracer(Array):
 
         return name_result(function(fn)(*args, **kwargs), sys._getframe(1))
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        fail(
-            "gradc does not write into arrays",
-            "np.where(mask, new, x) replaces elements, np.concatenate and np.stack put an array together",
-        )
+    def __setitem__(self, index: Any, value: Any) -> None:
+        from gradc.trace.functions.writing import setitem
+
+        setitem(self, index, value)
 
 
 def name_result(result: Any, frame: Any) -> Any:

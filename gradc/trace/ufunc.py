@@ -12,7 +12,7 @@ from gradc.ir import ShapeError, Value
 from gradc.trace.lift import any_traced, common_shape, key, loop_dtypes, operand, supported, value_of, wrap
 from gradc.trace.registry import FUNCTIONS, SCIPY
 from gradc.trace.source import fail
-from gradc.trace.table import ConcreteOnly, no_writes, run_concrete
+from gradc.trace.table import ConcreteOnly, run_concrete
 from gradc.trace.tracer import Tracer, name_result
 
 Rule = Callable[..., Any]
@@ -37,16 +37,38 @@ class Ufunc:
         self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None, **kwargs: Any
     ) -> Any:
         nin = self.original.nin
-        if out is not None or len(args) > nin:
-            no_writes(f"out= of np.{self.__name__}")
+        if len(args) > nin:
+            args, out = args[:nin], args[nin:]
+        if out is not None and any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
+            return self._into(out, args, where, dtype, kwargs)
         options = {**kwargs, **({"dtype": dtype} if dtype is not None else {})}
         if not any_traced(args) and not any_traced(where):
             return run_concrete(
                 self.original, args, options if where is True else {**options, "where": where}
             )
         if where is not True:
-            fail(f"np.{self.__name__} with where= leaves elements undefined", "np.where(mask, result, x)")
+            fail(
+                f"np.{self.__name__} with where= and without out= leaves elements undefined",
+                "np.where(mask, result, x)",
+            )
         return name_result(self.apply(args, dtype), sys._getframe(1))
+
+    def _into(self, out: Any, args: tuple[Any, ...], where: Any, dtype: Any, kwargs: dict[str, Any]) -> Any:
+        """The call with `out=`, and with `where=`, which leaves the other elements of `out` as they are."""
+        from gradc.trace.functions.writing import into
+        from gradc.trace.store import check_writable
+
+        outs = out if isinstance(out, tuple) else (out,)
+        for x in outs:
+            if x is not None:
+                check_writable(x)
+        casting = kwargs.pop("casting", "same_kind")
+        result = self(*args, dtype=dtype, **kwargs)
+        if where is not True:
+            results = result if isinstance(result, tuple) else (result,)
+            kept = [FUNCTIONS[np.where](where, y, x) for x, y in zip(outs, results, strict=True)]
+            result = tuple(kept) if isinstance(result, tuple) else kept[0]
+        return into(out, result, casting)
 
     def operate(self, *args: Any) -> Any:
         """The same for an operator, where Python floats stay Python floats."""
@@ -100,15 +122,19 @@ class Ufunc:
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
         """The reduction, where there is a function for it: `np.add.reduce` is `np.sum` along axis 0."""
         reduction = REDUCTIONS.get(self.original)
-        if not any_traced(array) and out is None:
+        if out is not None:
+            from gradc.trace.functions.writing import into
+
+            return into(out, self.reduce(array, axis, dtype, **kwargs))
+        if not any_traced(array):
             return run_concrete(self.original.reduce, (array, axis, dtype), kwargs)
         if reduction is None:
-            if self.original in ASSOCIATIVE and out is None and dtype is None and not kwargs:
+            if self.original in ASSOCIATIVE and dtype is None and not kwargs:
                 return name_result(self._reduce_in_pairs(operand(array), axis), sys._getframe(1))
             instead = "np.sum, np.prod, np.max, np.min, np.all, np.any"
             fail(f"gradc cannot trace np.{self.__name__}.reduce", instead)
         options = {} if dtype is None else {"dtype": dtype}
-        return FUNCTIONS[reduction](array, axis=axis, out=out, **options, **kwargs)
+        return FUNCTIONS[reduction](array, axis=axis, **options, **kwargs)
 
     def _reduce_in_pairs(self, x: Tracer, axis: Any) -> Any:
         """The reduction of an associative one: halves of the axis, until one element is left."""
@@ -131,8 +157,10 @@ class Ufunc:
         shape = (a.shape if type(a) is Tracer else np.shape(a)) + (1,) * ndim
         return self(FUNCTIONS[np.reshape](a, shape), b, **kwargs)
 
-    def at(self, *args: Any, **kwargs: Any) -> Any:
-        fail(f"gradc does not write into arrays: np.{self.__name__}.at", "np.where, np.bincount or a matmul")
+    def at(self, a: Any, indices: Any, b: Any = None) -> None:
+        from gradc.trace.functions.writing import add_at
+
+        add_at(self.original, a, indices, b)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.original, name)

@@ -10,6 +10,8 @@ from gradc.trace.functions import (
     shapes,
     special,
     ufuncs,
+    writers,
+    writing,
 )
 
 __all__ = [
@@ -22,4 +24,6 @@ __all__ = [
     "shapes",
     "special",
     "ufuncs",
+    "writers",
+    "writing",
 ]

@@ -46,14 +46,17 @@ def getitem(x: Tracer, index: Any) -> Any:
 
     Errors: `IndexOutOfBoundsError` at once for static indices, at run time for traced ones.
     """
-    entries = _entries(x, index if type(index) is tuple else (index,))
+    entries = entries_of(x, index if type(index) is tuple else (index,))
     if not x.traced and not any(e.kind == "array" and any_traced(e.what) for e in entries):
         if any(e.kind == "array" for e in entries):
             return concrete(_checked(x, index))
-        if all(e.kind == "int" for e in entries) and len(entries) == x.ndim:
+        if all(e.kind == "int" for e in entries) and len(entries) == x.ndim and index is not Ellipsis:
             return _checked(x, index)  # a number
-    view = _basic(x, entries)
-    return _advanced(view, entries) if any(e.kind == "array" for e in entries) else view
+    view = basic(x, entries)
+    if any(e.kind == "array" for e in entries):
+        return _advanced(view, entries)
+    # A number is no view: it stays what it is when the array changes.
+    return wrap(view.value) if entries and all(e.kind == "int" for e in entries) else view
 
 
 def _checked(x: Tracer, index: Any) -> Any:
@@ -63,7 +66,7 @@ def _checked(x: Tracer, index: Any) -> Any:
         fail(str(error), None, IndexOutOfBoundsError)
 
 
-def _entries(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
+def entries_of(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
     """The index with one entry per axis: no ellipsis, masks as arrays of indices."""
     items: list[Any] = []
     for item in index:
@@ -149,10 +152,10 @@ def _axes_taken(item: Any) -> int:
     return item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
 
 
-def _basic(x: Tracer, entries: list[Entry]) -> Tracer:
+def basic(x: Tracer, entries: list[Entry]) -> Tracer:
     """What slices, ints and newaxis make of the array; axes that arrays index stay as they are.
 
-    With arrays, ints lose their axis and newaxis adds none: `_advanced` knows where those go.
+    With arrays, ints lose their axis and newaxis adds none: `gathered` knows where those go.
     """
     starts, sizes, steps = [0] * x.ndim, list(x.shape), [1] * x.ndim
     for kind, what, axis in entries:
@@ -185,23 +188,38 @@ def _bound(x: Any) -> Any:
     return x if x is None else operator.index(x)
 
 
-def _advanced(x: Tracer, entries: list[Entry]) -> Tracer:
-    """The gather, with its axes where NumPy puts them: in place if the indices stand together, else first."""
+class Gathered(NamedTuple):
+    """How arrays of indices act on what `basic` leaves: which axes they index, and where NumPy puts these.
+
+    A gather gives `shape` first, then the other axes. `order` permutes that, and then `final`, with the new
+    axes, is the shape of the result.
+    """
+
+    axes: tuple[int, ...]
+    arrays: list[Any]
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    final: tuple[int, ...]
+
+    def indices(self, x: Tracer) -> list[Value]:
+        return [
+            index_value(a, x.shape[axis], axis, self.shape)
+            for a, axis in zip(self.arrays, self.axes, strict=True)
+        ]
+
+
+def gathered(x: Tracer, entries: list[Entry]) -> Gathered:
+    """The indexed axes stay in place if the indices stand together, else they come first."""
     kept = [e for e in entries if e.kind in ("slice", "array")]
     axes = tuple(i for i, e in enumerate(kept) if e.kind == "array")
     arrays = [e.what for e in kept if e.kind == "array"]
     shape = common_shape(*arrays)
-    indices = [index_value(a, x.shape[axis], axis, shape) for a, axis in zip(arrays, axes, strict=True)]
-    y = wrap(emit("gather", traced(x).value, *indices, axes=axes))
     together = [e.kind in ("int", "array") for e in entries]
     first = together.index(True)
     count = sum(together)
     lead = first if all(together[first : first + count]) else 0
-    before = [e for e in entries[:lead] if e.kind == "slice"]
-    # The gather puts the indexed axes first; the others follow in their order.
-    k, n = len(shape), len(before)
-    order = (*range(k, k + n), *range(k), *range(k + n, y.ndim))
-    y = transposed(y, order)
+    n, k = sum(e.kind == "slice" for e in entries[:lead]), len(shape)
+    order = (*range(k, k + n), *range(k), *range(k + n, k + x.ndim - len(axes)))
     sizes = iter([size for e, size in zip(kept, x.shape, strict=True) if e.kind == "slice"])
     final: list[int] = []
     for i, e in enumerate(entries):
@@ -211,7 +229,14 @@ def _advanced(x: Tracer, entries: list[Entry]) -> Tracer:
             final.append(1)
         elif e.kind == "slice":
             final.append(next(sizes))
-    return wrap(reshaped(y, tuple(final)).value)
+    return Gathered(axes, arrays, shape, order, tuple(final))
+
+
+def _advanced(x: Tracer, entries: list[Entry]) -> Tracer:
+    """The gather, with its axes where NumPy puts them."""
+    how = gathered(x, entries)
+    y = wrap(emit("gather", traced(x).value, *how.indices(x), axes=how.axes))
+    return wrap(reshaped(transposed(y, how.order), how.final).value)
 
 
 def index_value(index: Any, size: int, axis: int, shape: tuple[int, ...]) -> Value:

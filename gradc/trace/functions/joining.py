@@ -63,7 +63,7 @@ def array(
     return reshaped(x, (1,) * (ndmin - x.ndim) + x.shape) if ndmin > x.ndim else x
 
 
-@implements(np.asarray, np.ascontiguousarray, np.asfortranarray, np.asanyarray, np.asarray_chkfinite)
+@implements_view(np.asarray, np.ascontiguousarray, np.asfortranarray, np.asanyarray)
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, **_: Any) -> Tracer:
     """The same array, if it is one of the dtype wanted."""
     same = isinstance(a, Tracer) and not a.weak and (dtype is None or np.dtype(dtype) == a.dtype)
