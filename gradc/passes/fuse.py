@@ -279,27 +279,33 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
     order = {node: i for i, node in enumerate(graph.nodes)}
     # What must be in memory: outputs, and what a node outside of the producer's kernel reads through index
     # maps.
-    needed = set(graph.outputs) | {root for y in graph.outputs if (root := index_root(y)) is not None}
+    needed: set[Value] = set()
     views: set[Value] = set()  # reshapes of what is in memory anyway
+
+    def store(x: Value) -> None:
+        """Have a value in memory as it is, not only what it is read from."""
+        needed.add(x)
+        while x.node is not None and x.node.op.name == "reshape":
+            views.add(x)
+            (x,) = x.node.inputs
+            needed.add(x)
+        if (root := index_root(x)) is not None:
+            needed.add(root)
+
+    for y in graph.outputs:
+        store(y)
     for node in graph.nodes:
         if is_index_map(node):
             continue
         home = fuser.kernel_of[node]
-        direct = node.op.name in OPAQUE
         for i, x in enumerate(node.inputs):
-            exact = direct or (node.op.name == "gather" and i == 0)
-            root = index_root(x)
-            while exact and x.node is not None and x.node.op.name == "reshape" and x not in graph.outputs:
-                views.add(x)
-                needed.add(x)
-                (x,) = x.node.inputs
+            exact = node.op.name in OPAQUE or (node.op.name == "gather" and i == 0)
             if exact:
-                needed.add(x)
+                store(x)
+            root = index_root(x)
             if root is None:
                 continue
-            inside = (
-                root.node is not None and fuser.kernel_of.get(root.node) is home and root is x and not exact
-            )
+            inside = root.node is not None and root is x and not exact and fuser.kernel_of[root.node] is home
             if not inside:
                 needed.add(root)
                 assert root.node is None or fuser.kernel_of[root.node].level < home.level, node
@@ -309,14 +315,18 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
     kernels.sort(key=lambda k: (k.level, min(order[n] for n in k.nodes)))
     maps = [v for n in graph.nodes if is_index_map(n) for v in n.results if v in needed]
     maps.sort(key=fuser.ready.__getitem__)
+
+    def emit_map(y: Value) -> None:
+        if y in views and y.node is not None:
+            emit_opaque(builder, env, y.node)
+        else:
+            emit_kernel(builder, env, [], [y])
+
     pending = iter([*maps, None])
     next_map = next(pending)
     for kernel in kernels:
         while next_map is not None and fuser.ready[next_map] <= kernel.level:
-            if next_map in views and next_map.node is not None:
-                emit_opaque(builder, env, next_map.node)
-            else:
-                emit_kernel(builder, env, [], [next_map])
+            emit_map(next_map)
             next_map = next(pending)
         kernel.nodes.sort(key=order.__getitem__)
         first = kernel.nodes[0]
@@ -327,7 +337,7 @@ def emit_kernels(graph: Graph, fuser: Fuser) -> Graph:
             if outputs:
                 emit_kernel(builder, env, kernel.nodes, outputs)
     while next_map is not None:
-        emit_kernel(builder, env, [], [next_map])
+        emit_map(next_map)
         next_map = next(pending)
     outputs = [env[y] for y in graph.outputs]
     return graph.replace(inputs=builder.inputs, nodes=builder.nodes, outputs=outputs)
