@@ -25,7 +25,7 @@ from tests.programs.repro import from_text, to_text, write
 from tests.programs.shrink import shrink
 from tests.programs.trial import program_of, recheck, trial
 
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which a program counts as hanging."""
 
 CRASH_TRIES = 60

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradc.ir import Graph, Value, evaluate, parse, verify
 from tests.programs.gradients import backward, check_gradient, seeds_of
-from tests.programs.stages import Stage, native, stages
+from tests.programs.stages import Stage, attribute, native, stages
 from tests.programs.values import Expected, identical
 
 LAYOUT_DEPENDENT = {"matmul", "reduce_sum", "reduce_prod"}
@@ -119,6 +119,32 @@ def check_backward(
     gradient, _ = backward(graph)
     later = [stage for stage in (stages() if passes is None else passes) if stage.excuse != "better"]
     check(gradient, [*leaves, *seeds_of(graph, np.random.default_rng([seed, 3]))], later)
+
+
+def check_variants(graph: Graph, leaves: Sequence[np.ndarray]) -> None:
+    """Plans in which outputs take over the memory of inputs, and what `fast_math` allows, on finite programs."""
+    run, plan = (
+        attribute("gradc.passes.pipeline", "run"),
+        attribute("gradc.passes.plan_memory", "plan_memory"),
+    )
+    if run is None or plan is None:
+        return
+    trail = Trail(graph, leaves)
+    trail.excuses = {"better", "unscaled"}
+    donate: dict[int, int] = {}
+    for number, y in enumerate(graph.outputs):
+        fitting = [i for i, x in enumerate(graph.inputs) if x.type == y.type and i not in donate.values()]
+        if fitting and graph.outputs.index(y) == number:
+            donate[number] = fitting[0]
+    variants = {"donation": lambda: plan(run(graph, "fused"), donate=donate)}
+    if all(np.isfinite(y).all() for y in trail.last if y.dtype.kind == "f"):
+        variants["fast_math"] = lambda: run(graph, fast_math=True)
+    for name, make in variants.items():
+        try:
+            now = make()
+        except Exception as error:
+            raise trail.broken(name, error) from error
+        trail.passed(Stage(name, run, exact=False), now)
 
 
 def check_smooth(graph: Graph, leaves: Sequence[np.ndarray], order: int = 1, seed: int = 0) -> bool:

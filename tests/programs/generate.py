@@ -22,7 +22,9 @@ DTYPES = [
     NAMES[name] for name in ("f64", "f64", "f64", "f32", "f32", "i64", "i32", "u8", "i8", "bool", "u64")
 ]
 SIZES = [3, 2, 5, 1, 4, 7, 0]
-LIMIT = 2000
+WIDE = [8, 17, 33, 64, 100]
+"""Sizes of whole vectors of machine words, and what remains of one."""
+LIMIT = 6000
 """The most elements that a value has."""
 
 
@@ -47,7 +49,7 @@ class Generator:
 
     `smooth`: float64 operands in the domains where ops are differentiable. `fresh`: every further operand is
     a new input, and domains are those of inputs, which is what tests of a single op want. `internal`: also
-    ops that only passes make.
+    ops that only passes make. `wide`: some axes have many elements.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Generator:
         fresh: bool = False,
         internal: bool = False,
         nested: int = 0,
+        wide: bool = False,
     ) -> None:
         self.choices = choices
         self.smooth = smooth
@@ -65,6 +68,7 @@ class Generator:
         self.internal = internal
         self.nested = nested
         self.elementwise = False
+        self.wide = wide
         self.builder = Builder()
         self.values: list[Value] = []
         self.domains: dict[Value, Domain | Index] = {}
@@ -73,7 +77,7 @@ class Generator:
     # Shapes and dtypes
 
     def size(self) -> int:
-        return self.choices.pick(SIZES)
+        return self.choices.pick(WIDE if self.wide and self.choices.chance(40) else SIZES)
 
     def shape(self, most: int = 3) -> tuple[int, ...]:
         return tuple(self.size() for _ in range(self.choices.integer(0, most)))
@@ -227,9 +231,11 @@ class Generator:
         return ys
 
 
-def generate(choices: Choices, *, ops: int = 12, smooth: bool = False, internal: bool = False) -> Program:
+def generate(
+    choices: Choices, *, ops: int = 12, smooth: bool = False, internal: bool = False, wide: bool = False
+) -> Program:
     """A program of about so many ops."""
-    gen = Generator(choices, smooth=smooth, internal=internal)
+    gen = Generator(choices, smooth=smooth, internal=internal, wide=wide)
     with gen.builder:
         for _ in range(choices.integer(1, 3)):
             gen.input(Type(gen.dtype(), gen.shape()))

@@ -15,8 +15,6 @@ from tests.programs.stages import compiler, stages
 from tests.programs.values import Expected
 
 PENDING = {
-    "attention": "in-place operators",
-    "assignments_in_place": "assignment to elements",
     "hidden_markov_likelihood": "np.logaddexp.reduce",
     "sorted_gaps_and_cumulative_sums": "np.cumsum",
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gradc.ir import Graph
-from tests.programs.check import BrokenError, check, check_backward, check_smooth
+from tests.programs.check import BrokenError, check, check_backward, check_smooth, check_variants
 from tests.programs.choices import Choices
 from tests.programs.generate import Program, generate
 from tests.programs.gradients import backward
@@ -17,13 +17,17 @@ from tests.programs.shrink import shrink
 def program_of(seed: int) -> tuple[Program, float]:
     """The program of a seed, and which part of its arguments is special values. A third of all is smooth."""
     ops = 6 + seed % 5 * 6
-    return generate(Choices(seed), smooth=seed % 3 == 0, ops=ops), 0.15 if seed % 3 == 2 else 0.0
+    return generate(
+        Choices(seed), smooth=seed % 3 == 0, ops=ops, wide=seed % 2 == 1
+    ), 0.15 if seed % 3 == 2 else 0.0
 
 
 def examine(program: Program, seed: int, specials: float = 0.0) -> None:
     """All checks of one program. Errors: `BrokenError`."""
     leaves = program.leaves(seed, specials)
     check(program.graph, leaves)
+    if program.smooth:
+        check_variants(program.graph, leaves)
     if backward(program.graph)[0].outputs:
         check_backward(program.graph, leaves, seed)
     if program.smooth:
@@ -58,7 +62,9 @@ def smallest(broken: BrokenError, tries: int) -> BrokenError:
 def recheck(stage: str, graph: Graph, leaves: Sequence[np.ndarray]) -> None:
     """The check in which this stage is a step."""
     if stage == "gradients":
-        check_smooth(graph, leaves)
+        check_smooth(graph, leaves, order=2)
+    elif stage in ("donation", "fast_math"):
+        check_variants(graph, leaves)
     else:
         check(graph, leaves)
 

@@ -25,9 +25,9 @@ def array_of(
 
     shape, dtype = type.shape, type.dtype
     if isinstance(domain, Index):
-        return rng.integers(0, max(domain.size, 1), shape).astype(dtype)
+        return np.asarray(rng.integers(0, max(domain.size, 1), shape), dtype)
     if dtype.kind == "b":
-        return rng.random(shape) < 0.5
+        return np.asarray(rng.random(shape) < 0.5)
     if dtype.kind == "f":
         array = rng.uniform(domain.low, domain.high, shape)
         with np.errstate(all="ignore"):
@@ -37,7 +37,8 @@ def array_of(
         info = np.iinfo(dtype)
         special = np.array([info.min, info.max, 0, 1], dtype)
     array = np.asarray(array).astype(dtype)
-    return np.where(rng.random(shape) < specials, rng.choice(special, shape), array).astype(dtype)
+    mixed = np.where(rng.random(shape) < specials, rng.choice(special, shape), array)
+    return np.asarray(mixed, dtype)
 
 
 def identical(a: np.ndarray, b: np.ndarray) -> np.ndarray:
