@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from gradc import ir
 from gradc.api import backend as _backend
+from gradc.api.batching import vmap
 from gradc.api.check import GradientError, check_grad
 from gradc.api.compiled import Compiled, compile
+from gradc.api.jacobian import hessian, jacobian
 from gradc.api.transforms import grad, hvp, jvp, value_and_grad, vjp
 from gradc.inspect import debug as _debug
 from gradc.ir.errors import (
@@ -54,13 +56,16 @@ __all__ = [
     "cond",
     "fit",
     "grad",
+    "hessian",
     "hvp",
     "ir",
+    "jacobian",
     "jvp",
     "optim",
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 _backend.observe = _debug.observer

@@ -81,6 +81,14 @@ def inline_jvp(
     return template(shape).fill(results), tree.map(tangent, shape)
 
 
+def program_of_call(
+    fn: Callable[..., Any], wrt: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Program, list[Any]]:
+    """The program of a call, with the floats of the parameters `wrt` as inputs; and its inputs here."""
+    parameters = Parameters(fn)
+    return _program(fn, parameters, parameters.targets(wrt), args, kwargs)
+
+
 def _program_of(fn: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Program, list[Any]]:
     """The program of a function of primals, all of which count."""
     parameters = Parameters(fn)

@@ -104,7 +104,7 @@ class Program:
             aux = template(value[1]).leaves if self.has_aux else []
             keep = sorted({x.number for x in aux if type(x) is Output})
         wrt: list[int] = []
-        gradients = tuple([self._gradient(t, wrt, len(keep)) for t in self.parameters.targets(self.wrt)])
+        gradients = tuple([self.gradient_tree(t, wrt, len(keep)) for t in self.parameters.targets(self.wrt)])
         gradient = gradients if isinstance(self.wrt, tuple) else gradients[0]
         if loss is None:
             graph = _constant_grad(graph, wrt, keep)
@@ -173,7 +173,7 @@ class Program:
         """The graph inputs that are float leaves of the parameters that `wrt` names."""
         positions: list[int] = []
         for target in self.parameters.targets(wrt):
-            self._gradient(target, positions, 0)
+            self.gradient_tree(target, positions, 0)
         return positions
 
     def escape(self, name: str) -> ArgumentError:
@@ -184,7 +184,7 @@ class Program:
             "leave out float(...); use functions of np",
         )
 
-    def _gradient(self, target: Target, wrt: list[int], first: int) -> Any:
+    def gradient_tree(self, target: Target, wrt: list[int], first: int) -> Any:
         """The tree of a parameter with an `Output` for each float leaf; its graph input is added to `wrt`."""
         before = len(wrt)
 

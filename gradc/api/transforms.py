@@ -32,23 +32,23 @@ def grad(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Function:
     without a path to the loss get zeros, leaves that are no floats None. Errors: `ArgumentError` for `wrt`,
     `ShapeError` and `TraceError` where `fn` does not return one float number.
     """
-    compiled = _compiled(_original(fn), wrt, has_aux)
+    compiled = _compiled(original(fn), wrt, has_aux)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         return compiled.grad(*args, **kwargs)
 
-    return _named(gradient, fn, "grad")
+    return named(gradient, fn, "grad")
 
 
 @public
 def value_and_grad(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Function:
     """The function of `(value, gradient)`, or `((loss, aux), gradient)` with `has_aux`: see `grad`."""
-    compiled = _compiled(_original(fn), wrt, has_aux)
+    compiled = _compiled(original(fn), wrt, has_aux)
 
     def both(*args: Any, **kwargs: Any) -> Any:
         return compiled.value_and_grad(*args, **kwargs)
 
-    return _named(both, fn, "value_and_grad")
+    return named(both, fn, "value_and_grad")
 
 
 @public
@@ -59,7 +59,7 @@ def vjp(fn: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ..
     cotangents of float leaves, None for the others. Errors: `ArgumentError` or `ShapeError` if the
     cotangent does not fit.
     """
-    fn = _original(fn)
+    fn = original(fn)
     if is_tracing():
         return inline_vjp(fn, primals)
     value = _compiled(fn)(*primals)
@@ -68,7 +68,7 @@ def vjp(fn: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ..
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         if is_tracing():
             return inline_vjp(fn, primals)[1](cotangent)
-        return _cached(fn, "pull", lambda: _pull(fn))(primals, cotangent)
+        return cached(fn, "pull", lambda: _pull(fn))(primals, cotangent)
 
     return value, pullback
 
@@ -81,11 +81,11 @@ def jvp(fn: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tu
     tree of the value, with None for what is no float. Errors: `ArgumentError` or `ShapeError` if the
     tangents do not fit.
     """
-    fn = _original(fn)
+    fn = original(fn)
     _check_tuples(primals, tangents)
     if is_tracing():
         return inline_jvp(fn, primals, tangents)
-    return _cached(fn, "push", lambda: _push(fn))(primals, tangents)
+    return cached(fn, "push", lambda: _push(fn))(primals, tangents)
 
 
 @public
@@ -97,12 +97,12 @@ def hvp(
     Both are tuples with one tree per primal; `tangents` as in `jvp`. Forward over reverse: it costs a small
     multiple of `fn`. Errors: as in `jvp`, and as in `grad` if `fn` does not return one float number.
     """
-    fn = _original(fn)
+    fn = original(fn)
     _check_tuples(primals, tangents)
     everything = tuple([i for i, x in enumerate(primals) if _has_floats(x)])
     if not everything:
         raise ArgumentError("no primal has float leaves", caller(), "pass floats")
-    slope = _cached(fn, ("slope", everything, len(primals)), lambda: _slope(fn, everything, len(primals)))
+    slope = cached(fn, ("slope", everything, len(primals)), lambda: _slope(fn, everything, len(primals)))
     return jvp(slope, primals, tangents)
 
 
@@ -114,21 +114,21 @@ def _slope(fn: Function, wrt: tuple[int, ...], count: int) -> Function:
         found = dict(zip(wrt, gradient(*primals), strict=True))
         return tuple([found[i] if i in found else tree.map(lambda _: None, primals[i]) for i in range(count)])
 
-    return _named(slope, fn, "grad")
+    return named(slope, fn, "grad")
 
 
 def _pull(fn: Function) -> Compiled:
     def pull(primals: tuple[Any, ...], cotangent: Any) -> tuple[Any, ...]:
         return inline_vjp(fn, primals)[1](cotangent)
 
-    return compile_(_named(pull, fn, "vjp", same_parameters=False))
+    return compile_(named(pull, fn, "vjp", same_parameters=False))
 
 
 def _push(fn: Function) -> Compiled:
     def push(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         return inline_jvp(fn, primals, tangents)
 
-    return compile_(_named(push, fn, "jvp", same_parameters=False))
+    return compile_(named(push, fn, "jvp", same_parameters=False))
 
 
 def _has_floats(argument: Any) -> bool:
@@ -154,7 +154,7 @@ def _check_tuples(primals: Any, tangents: Any) -> None:
         )
 
 
-def _original(fn: Function) -> Function:
+def original(fn: Function) -> Function:
     """The function itself, for a compiled one."""
     if isinstance(fn, Compiled | BoundCompiled):
         return fn.__gradc_original__
@@ -163,7 +163,7 @@ def _original(fn: Function) -> Function:
     return fn
 
 
-def _named(wrapper: Function, fn: Function, what: str, same_parameters: bool = True) -> Function:
+def named(wrapper: Function, fn: Function, what: str, same_parameters: bool = True) -> Function:
     """Name a derivative after its function, whose parameters it has."""
     name = name_of(fn)
     wrapper.__name__ = wrapper.__qualname__ = f"{what}_{'lambda' if name == '<lambda>' else name}"
@@ -194,7 +194,7 @@ def _no_store() -> None:
 _ATTRIBUTE = "__gradc_store__"
 
 
-def _cached(fn: Function, key: Hashable, make: Callable[[], Any]) -> Any:
+def cached(fn: Function, key: Hashable, make: Callable[[], Any]) -> Any:
     """What `make` gave for this function and key."""
     store = getattr(fn, "__dict__", {}).get(_ATTRIBUTE)
     if store is None or store.owner() is not fn:  # functools.wraps copies attributes to other functions
@@ -228,4 +228,4 @@ def _compiled(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Compiled:
         hash(key)
     except TypeError:  # a wrt that is an error
         return compile_(fn, wrt=wrt, has_aux=has_aux)
-    return _cached(fn, key, lambda: compile_(fn, wrt=wrt, has_aux=has_aux))
+    return cached(fn, key, lambda: compile_(fn, wrt=wrt, has_aux=has_aux))
