@@ -9,7 +9,7 @@ import numpy as np
 from gradc.codegen.loops import Assign, Let, Read, Register
 from gradc.codegen.lower import Index
 from gradc.ir.graph import Node, Value
-from gradc.ir.types import I64, Type
+from gradc.ir.types import BOOL, I64, Type
 
 if TYPE_CHECKING:
     from gradc.codegen.nests import Nest
@@ -81,21 +81,20 @@ class Accumulators:
         emitter, here = self.nest.emitter, len(self.nest.emitter.frames) - 1
         variable = self.variables[node.result]
         best = self.current(variable, x.dtype)
-        if node.op.name in ARGUMENTS:
-            where = self.current(variable + "_at", I64)
-            position = emitter.index_register(index[node.attrs["axis"]], I64)
-            better = emitter.let("better_" + node.op.name, np.dtype(bool), [x, best], here)
-            emitter.add(here, Assign(variable, emitter.let("where", x.dtype, [better, x, best], here)))
-            emitter.add(
-                here, Assign(variable + "_at", emitter.let("where", I64, [better, position, where], here))
-            )
-            return
         if emitter.active is not None and self.nest.across:
             value = identity(node.op.name, node.inputs[0].type, False)
             lanes = emitter.register(x.dtype, self.lanes, here)
             attrs = (("active", emitter.active), ("other", value))
             emitter.add(here, Let(lanes, "keep_active", (x,), attrs))
             x = lanes
+        if node.op.name in ARGUMENTS:
+            where = self.current(variable + "_at", I64)
+            position = emitter.index_register(index[node.attrs["axis"]], I64)
+            better = emitter.let("better_" + node.op.name, BOOL, [x, best], here)
+            emitter.add(here, Assign(variable, emitter.let("where", x.dtype, [better, x, best], here)))
+            at = emitter.let("where", I64, [better, position, where], here)
+            emitter.add(here, Assign(variable + "_at", at))
+            return
         emitter.add(here, Assign(variable, emitter.let(combining_op(node), x.dtype, [best, x], here)))
 
     def merge(self, part: Accumulators) -> None:
@@ -107,7 +106,7 @@ class Accumulators:
             if node.op.name in ARGUMENTS:
                 at = self.current(variable + "_at", I64)
                 other_at = part.current(part.variables[node.result] + "_at", I64)
-                better = emitter.let("better_" + node.op.name, np.dtype(bool), [other, mine], here)
+                better = emitter.let("better_" + node.op.name, BOOL, [other, mine], here)
                 emitter.add(here, Assign(variable, emitter.let("where", dtype, [better, other, mine], here)))
                 emitter.add(
                     here, Assign(variable + "_at", emitter.let("where", I64, [better, other_at, at], here))
@@ -133,18 +132,50 @@ class Accumulators:
         """The copies pairwise, then the lanes pairwise."""
         nest = groups[0].nest
         emitter, here = nest.emitter, len(nest.emitter.frames) - 1
-        parts = [group.read() for group in groups]
         results = {}
         for node in nest.reductions:
-            registers = [part[node.result] for part in parts]
+            if node.op.name in ARGUMENTS:
+                results[node.result] = first_extreme(node, groups)
+                continue
+            op = combining_op(node)
+            registers = [g.current(g.variables[node.result], node.inputs[0].dtype) for g in groups]
             while len(registers) > 1:
                 pairs = zip(registers[::2], registers[1::2], strict=True)
-                op = combining_op(node)
                 registers = [emitter.let(op, a.dtype, [a, b], here) for a, b in pairs]
             (register,) = registers
             if register.lanes > 1:
                 lanes = emitter.register(register.dtype, 1, here)
-                emitter.add(here, Let(lanes, "reduce_lanes", (register,), (("op", combining_op(node)),)))
+                emitter.add(here, Let(lanes, "reduce_lanes", (register,), (("op", op),)))
                 register = lanes
             results[node.result] = register
         return results
+
+
+def first_extreme(node: Node, groups: list[Accumulators]) -> Register:
+    """The position of the best element of all copies and lanes, the first of those that none is better than."""
+    emitter, here = groups[0].nest.emitter, len(groups[0].nest.emitter.frames) - 1
+
+    def let(op: str, *inputs: Register) -> Register:
+        return emitter.let(op, inputs[-1].dtype if op == "where" else BOOL, inputs, here)
+
+    def half(x: Register, start: int) -> Register:
+        part = emitter.register(x.dtype, x.lanes // 2, here)
+        emitter.add(here, Let(part, "take_lanes", (x,), (("start", start),)))
+        return part
+
+    better = "better_" + node.op.name
+    pairs = []
+    for group in groups:
+        variable = group.variables[node.result]
+        pairs.append((group.current(variable, node.inputs[0].dtype), group.current(variable + "_at", I64)))
+    while len(pairs) > 1 or pairs[0][0].lanes > 1:
+        if len(pairs) == 1:
+            ((x, at),) = pairs
+            pairs = [(half(x, start), half(at, start)) for start in (0, x.lanes // 2)]
+        joined = []
+        for (a, at_a), (b, at_b) in zip(pairs[::2], pairs[1::2], strict=True):
+            tie = let("and", let("invert", let(better, a, b)), let("lt", at_b, at_a))
+            wins = let("or", let(better, b, a), tie)
+            joined.append((let("where", wins, b, a), let("where", wins, at_b, at_a)))
+        pairs = joined
+    return pairs[0][1]

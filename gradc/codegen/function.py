@@ -183,6 +183,10 @@ class Function:
             self.names[result] = self.affine_value(result, attrs["of"], attrs["lane_step"])
         elif let.op == "reduce_lanes":
             self.names[result] = self.reduce_lanes(let.inputs[0], attrs["op"])
+        elif let.op == "take_lanes":
+            (x,) = let.inputs
+            name = self.operand(x, x.lanes)
+            self.names[result] = self.take_lanes(name, x.dtype, x.lanes, attrs["start"], result.lanes)
         elif let.op == "keep_active":
             self.names[result] = self.keep_active(
                 let.inputs[0], result.lanes, attrs["active"], attrs["other"]
@@ -216,16 +220,18 @@ class Function:
         """Halves are combined until one lane is left: a fixed tree."""
         name, lanes = self.operand(x, x.lanes), x.lanes
         while lanes > 1:
-            v, half = llvm_type(x.dtype, lanes), lanes // 2
-            parts = []
-            for start in (0, half):
-                picks = ", ".join(f"i32 {start + i}" for i in range(half))
-                parts.append(self.let(f"shufflevector {v} {name}, {v} poison, <{half} x i32> <{picks}>"))
-            if half == 1:
-                t = llvm_type(x.dtype)
-                parts = [self.let(f"extractelement <1 x {t}> {p}, i64 0") for p in parts]
+            half = lanes // 2
+            parts = [self.take_lanes(name, x.dtype, lanes, start, half) for start in (0, half)]
             name, lanes = ROWS[op](Context(self, x.dtype, x.dtype, half), *parts), half
         return name
+
+    def take_lanes(self, name: str, dtype: np.dtype, lanes: int, start: int, count: int) -> str:
+        """Some neighbouring lanes of a vector."""
+        v = llvm_type(dtype, lanes)
+        if count == 1:
+            return self.let(f"extractelement {v} {name}, i64 {start}")
+        picks = ", ".join(f"i32 {start + i}" for i in range(count))
+        return self.let(f"shufflevector {v} {name}, {v} poison, <{count} x i32> <{picks}>")
 
     # -- memory: masked accesses in their older form, with the alignment as an argument, which every LLVM
     # reads

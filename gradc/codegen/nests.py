@@ -67,7 +67,6 @@ class Nest:
             self.domain = graph.outputs[0].shape
         self.kept = [a for a in range(len(self.domain)) if a not in self.axes]
         self.is_empty = 0 in self.domain
-        self.arguments = any(n.op.name in ARGUMENTS for n in self.reductions)
         # Sums and products of floats depend on the order of their terms, and sums of many lose digits.
         self.rounds = any(n.op.name in ("reduce_sum", "reduce_prod") for n in self.reductions)
         self.unroll = UNROLL if len(graph.nodes) <= SMALL_BODY else 1
@@ -161,8 +160,8 @@ class Nest:
         reduced = [a for a in self.axes if a in self.sizes]
         if self.across:
             size = self.sizes[reduced[-1]]
-            lanes = 1 if self.arguments else min(emitter.widest, 1 << max(size - 1, 0).bit_length())
-            copies = self.unroll if size >= 2 * UNROLL * lanes and not self.arguments else 1
+            lanes = min(emitter.widest, 1 << max(size - 1, 0).bit_length())
+            copies = self.unroll if size >= 2 * UNROLL * lanes else 1
             emitter.lanes, emitter.vector_variable = lanes, f"i{reduced[-1]}"
         groups = [Accumulators(self, emitter.lanes) for _ in range(copies)]
         if not self.is_empty:
