@@ -30,7 +30,7 @@ def evaluate(
             raise ArgumentError(f"input {x.name} is {x.type}, not {array.dtype}{list(array.shape)}")
         # Inputs that a plan writes to are copied: the caller keeps his arrays.
         planned = graph.arena is not None
-        env[x] = np.array(array, x.dtype, order="C") if planned else np.asarray(array, x.dtype)
+        env[x] = (np.array if planned else np.asarray)(array, x.dtype, order="C")
     memory = _Memory(graph, env) if graph.arena is not None else None
     with np.errstate(all="ignore"):
         for node in graph.nodes:
@@ -63,7 +63,8 @@ def run_node(node: Node, inputs: list[np.ndarray], constants: Mapping[str, np.nd
         results = node.op.numpy(*inputs, **node.attrs, type=node.types[0])
     else:
         results = node.op.numpy(*inputs, **node.attrs)
-    return [np.asarray(r) for r in (results if isinstance(results, tuple) else (results,))]
+    # Row-major, whatever views the meaning makes: some loops of NumPy round otherwise along strides.
+    return [np.asarray(r, order="C") for r in (results if isinstance(results, tuple) else (results,))]
 
 
 class _Memory:
