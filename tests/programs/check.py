@@ -12,7 +12,7 @@ from tests.programs.stages import Stage, attribute, native, stages
 from tests.programs.values import Expected, identical
 
 LAYOUT_DEPENDENT = {"matmul", "reduce_sum", "reduce_prod"}
-"""Ops that NumPy rounds differently when the same operands lie differently in memory."""
+"""Ops whose terms NumPy adds up in an order that depends on the layout of the operands."""
 
 
 class BrokenError(AssertionError):
@@ -122,11 +122,9 @@ def check_backward(
 
 
 def check_variants(graph: Graph, leaves: Sequence[np.ndarray]) -> None:
-    """Plans in which outputs take over the memory of inputs, and what `fast_math` allows, on finite programs."""
-    run, plan = (
-        attribute("gradc.passes.pipeline", "run"),
-        attribute("gradc.passes.plan_memory", "plan_memory"),
-    )
+    """Plans in which outputs take over the memory of inputs, and `fast_math` where all is finite."""
+    run = attribute("gradc.passes.pipeline", "run")
+    plan = attribute("gradc.passes.plan_memory", "plan_memory")
     if run is None or plan is None:
         return
     trail = Trail(graph, leaves)
