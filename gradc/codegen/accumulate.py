@@ -152,7 +152,7 @@ class Accumulators:
 
 
 def first_extreme(node: Node, groups: list[Accumulators]) -> Register:
-    """The position of the best element of all copies and lanes, the first of those that none is better than."""
+    """The position of the best element of all copies and lanes; the first of several as good."""
     emitter, here = groups[0].nest.emitter, len(groups[0].nest.emitter.frames) - 1
 
     def let(op: str, *inputs: Register) -> Register:
