@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gradc.ir.graph import Builder, Graph, Node, Value
+from gradc.ir.graph import Builder, Graph, Node, Value, inline, rebuild
 from gradc.ir.op import OPS, Op
 
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"})
@@ -214,12 +214,28 @@ def stands_alone(node: Node) -> bool:
     return node.op.name in OPAQUE or node.op.name in ALONE or is_constant(node)
 
 
+def unfuse(graph: Graph) -> Graph:
+    """The nodes of kernels out in the open again, as when a fused graph comes back from text."""
+    if all(node.op is not FUSE for node in graph.nodes):
+        return graph
+    env: dict[Value, Value] = {x: x for x in graph.inputs}
+    with Builder(graph.inputs) as builder:
+        for node in graph.nodes:
+            inputs = tuple([env[x] for x in node.inputs])
+            if node.op is FUSE:
+                env.update(zip(node.results, inline(node.attrs["body"], inputs), strict=True))
+            else:
+                env.update(zip(node.results, builder.add(rebuild(node, inputs)).results, strict=True))
+    return graph.replace(nodes=builder.nodes, outputs=[env[y] for y in graph.outputs])
+
+
 def fuse(graph: Graph) -> Graph:
     """Replace groups of nodes by `fuse` nodes that hold them.
 
     Afterwards the only nodes are fuse, matmul, sort, reshape, captured, written-out constants, cond and call
     (whose graphs are fused as well).
     """
+    graph = unfuse(graph)
     fuser = Fuser(graph)
     fuser.assign()
     sink(graph, fuser)

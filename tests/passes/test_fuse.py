@@ -183,6 +183,16 @@ def test_reductions_of_both_axes_and_many_of_them_share_kernels():
     assert max(len(node.attrs["body"].nodes) for node in graph.nodes) <= MAX_OPS
 
 
+def test_a_fused_graph_from_text_is_fused_anew():
+    graph = fused(lambda x: np.mean(softmax(x) ** 2), "f64[4, 5]", grad=True)
+    again = fuse(parse(str(pipeline.run(graph))))
+    verify(again, after="fuse")
+    assert not any(inner.op.name == "fuse" for n in again.nodes for _, g in n.graphs for inner in g.nodes)
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    for a, b in zip(evaluate(graph, x), evaluate(again, x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 def test_merged_kernels_stay_readers():
     """c joins the kernel of a when d = a + b has moved b there, and so does another reader of y."""
     graph = of_text(
