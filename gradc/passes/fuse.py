@@ -215,8 +215,8 @@ def stands_alone(node: Node) -> bool:
 
 
 def unfuse(graph: Graph) -> Graph:
-    """The nodes of kernels out in the open again, as when a fused graph comes back from text."""
-    if all(node.op is not FUSE for node in graph.nodes):
+    """The nodes of kernels out in the open again, without places, as when such a graph comes back from text."""
+    if graph.arena is None and all(node.op is not FUSE for node in graph.nodes):
         return graph
     env: dict[Value, Value] = {x: x for x in graph.inputs}
     with Builder(graph.inputs) as builder:
@@ -226,7 +226,7 @@ def unfuse(graph: Graph) -> Graph:
                 env.update(zip(node.results, inline(node.attrs["body"], inputs), strict=True))
             else:
                 env.update(zip(node.results, builder.add(rebuild(node, inputs)).results, strict=True))
-    return graph.replace(nodes=builder.nodes, outputs=[env[y] for y in graph.outputs])
+    return graph.replace(nodes=builder.nodes, outputs=[env[y] for y in graph.outputs], arena=None)
 
 
 def fuse(graph: Graph) -> Graph:
