@@ -8,7 +8,8 @@ status, set to the number of a message if a check fails. No globals, no absolute
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
@@ -37,6 +38,27 @@ class Message(NamedTuple):
 
     text: str
     source: Source | None
+
+
+COPIES = 24, 256
+"""So many copies of an elementary function, in one kernel and in all, are worth their time in LLVM."""
+
+_CALL = re.compile(r"= call [^@]*@(gradc\.[\w.]+)\(.*\)$", re.MULTILINE)
+
+
+def _outlined(functions: Iterable[str]) -> list[str]:
+    """The functions, where calls of what is called very often, by unrolled formulas, are not inlined."""
+    texts = list(functions)
+    counts = [Counter(_CALL.findall(text)) for text in texts]
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+
+    def outlined(text: str, count: Counter[str]) -> str:
+        often = {symbol for symbol, n in count.items() if n > COPIES[0] or total[symbol] > COPIES[1]}
+        return _CALL.sub(lambda m: f"{m[0]} #2" if m[1] in often else m[0], text) if often else text
+
+    return [outlined(text, count) for text, count in zip(texts, counts, strict=True)]
 
 
 @dataclass(eq=False)
@@ -126,12 +148,11 @@ class Module:
         attributes = [
             "attributes #0 = { alwaysinline nounwind willreturn }",
             "attributes #1 = { nounwind noinline }",
+            "attributes #2 = { noinline }",
         ]
         head = f'target triple = "{self.target.triple}"'
-        return (
-            "\n\n".join([head, *self.functions.values(), "\n".join(self.declarations.values()), *attributes])
-            + "\n"
-        )
+        declarations = "\n".join(self.declarations.values())
+        return "\n\n".join([head, *_outlined(self.functions.values()), declarations, *attributes]) + "\n"
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,17 @@ def network_graph() -> Graph:
     return gradc.compile(network).lower(params, "f32[33, 37]", "i64[33]").graph("planned")
 
 
+def unrolled(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """So many sines, cosines and exponentials in one kernel that copies of them would cost seconds."""
+    for k in range(40):
+        x = np.sin(x + 0.1 * k) + np.exp(-x) * np.cos(y - k)
+    return x
+
+
+def unrolled_graph() -> Graph:
+    return gradc.compile(unrolled).lower("f64[37]", "f64[]").graph("planned")
+
+
 CHOOSE = """graph choose(p: bool[], x: f64[17, 3], i: i64[5]) -> (f64[17, 3], f64[5, 3]) {
   y: f64[17, 3], z: f64[5, 3] = cond(p, x, i,
   if_true=graph yes(x: f64[17, 3], i: i64[5]) -> (f64[17, 3], f64[5, 3]) {
@@ -70,6 +81,7 @@ ELEMENTWISE = """graph elementwise(x: f32[1000], y: f32[1000]) -> (f32[1000], f6
 
 GRAPHS = {
     "network": network_graph,
+    "unrolled": unrolled_graph,
     "choose": lambda: plan_memory(fuse(parse(CHOOSE))),
     "elementwise": lambda: plan_memory(fuse(parse(ELEMENTWISE))),
     **{
@@ -154,6 +166,16 @@ def test_llvm_text_has_no_globals_and_no_addresses(name: str):
     assert "inttoptr" not in text
     external = set(re.findall(r"^declare .*@([\w.]+)\(", text, re.MULTILINE))
     assert not {symbol for symbol in external if not symbol.startswith("llvm.")} - LIBRARY
+
+
+def test_functions_called_very_often_are_not_copied():
+    program = executable("unrolled")
+    assert re.search(r"gradc\.sin", program.dump("asm")) and not re.search(
+        r"gradc\.", executable("network").dump("asm")
+    )
+    leaves = leaves_of(program)
+    (result,), _ = call(program, leaves)
+    np.testing.assert_allclose(result, unrolled(leaves[0], leaves[1]), rtol=1e-12)
 
 
 def call(
