@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 from gradc.codegen.target import Target, host
 
 _lock = threading.Lock()
+"""Held while LLVM works: its passes are shared."""
 
 
 @lru_cache(maxsize=1)
@@ -30,44 +31,56 @@ def target_machine(target: Target, level: int = 2) -> llvm.TargetMachine:
 class Code:
     """Machine code of one module, alive as long as this object is.
 
-    `address(symbol)` gives a function's address, `assembly` its text.
+    `address(symbol)` gives a function's address. The engine owns the module and the target machine. Types and
+    constants live in a context of its own: what LLVM's global one has seen, it keeps for ever.
     """
 
     def __init__(self, text: str, target: Target | None = None) -> None:
         self.target = target or host()
-        with _lock:  # llvmlite's context is one for the process
-            self.machine = target_machine(self.target)
-            module = llvm.parse_assembly(text)
-            optimize(module, self.machine)
+        self._context = llvm.create_context()
+        with _lock:
+            module = llvm.parse_assembly(text, self._context)
+            optimize(module, self.target)
             # llvmlite's own memory manager puts code and constants side by side.
-            self.engine = llvm.create_mcjit_compiler(module, self.machine, use_lmm=True)
+            self.engine = llvm.create_mcjit_compiler(module, target_machine(self.target), use_lmm=True)
             self.engine.finalize_object()
+
+    def __del__(self) -> None:
+        # The engine disposes of its module, for which the context must still be there.
+        self.__dict__.pop("engine", None)
 
     def address(self, symbol: str) -> int:
         return self.engine.get_function_address(symbol)
 
 
-def optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
+def optimize(module: llvm.ModuleRef, target: Target) -> None:
     """The few passes that our text needs; loop order, vectors and hoisting are done before.
 
     Elementary functions are inlined, accumulators and counters move from memory to registers, and what is
     left over goes. LLVM's standard pipelines take several times as long and give no faster code (measured in
     benchmarks/pipelines.py).
     """
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes, builder = _passes(target)
+    passes.run(module, builder)
+
+
+@lru_cache(maxsize=8)
+def _passes(target: Target) -> tuple[llvm.ModulePassManager, llvm.PassBuilder]:
+    """Made once: llvmlite does not free the passes of a pass manager, nor all of a pass builder."""
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    builder = llvm.create_pass_builder(target_machine(target), options)
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
     passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, builder)
+    return passes, builder
 
 
 def assembly(text: str, target: Target) -> str:
     """The assembly of a module."""
     with _lock:
-        machine = target_machine(target)
-        module = llvm.parse_assembly(text)
-        optimize(module, machine)
-        return machine.emit_assembly(module)
+        module = llvm.parse_assembly(text, llvm.create_context())
+        optimize(module, target)
+        return target_machine(target).emit_assembly(module)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import pickle
+import resource
 import sys
 import threading
+import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gradc
+from gradc.trace import tree
 
 x3 = np.array([1.0, 2.0, 3.0])
 
@@ -177,6 +182,126 @@ def test_compiled_functions_die() -> None:
     del f
     gc.collect()
     assert gone() is None
+
+
+def rss() -> int:
+    """The memory that the process has, in bytes, without what the allocator only keeps for later."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, AttributeError):
+        pytest.skip("this system does not tell")
+
+
+def arrays_in_trees() -> tuple[Any, tuple[Any, ...]]:
+    def fn(p: Any, x: Any) -> Any:
+        return np.mean(np.tanh(x @ p["w"] + p["b"]) ** 2)
+
+    arguments = {"w": np.ones((4, 3)), "b": np.zeros(3)}, np.ones((5, 4))
+    return gradc.compile(fn).value_and_grad, arguments
+
+
+def flat_arrays() -> tuple[Any, tuple[Any, ...]]:
+    return gradc.compile(lambda w, x: np.sum(np.tanh(w * x))).value_and_grad, (np.ones(7), np.ones(7))
+
+
+def scalars() -> tuple[Any, tuple[Any, ...]]:
+    f = gradc.compile(lambda w, b, x: np.tanh(w * x + b), wrt=(0, 1))
+    return f.value_and_grad, (0.5, np.float64(1.5), 2.5)
+
+
+def known_floats() -> tuple[Any, tuple[Any, ...]]:
+    return gradc.compile(lambda x, a: np.sum(a) * x if x > 0 else x).value_and_grad, (1.25, np.ones(3))
+
+
+def other_layouts() -> tuple[Any, tuple[Any, ...]]:
+    f = gradc.compile(lambda w, x: np.sum(w * x) + x[0])
+    return f.value_and_grad, (np.ones(14)[::2], np.ones(7, ">f8"))
+
+
+def checks_that_fail() -> tuple[Any, tuple[Any, ...]]:
+    grad = gradc.compile(lambda w, i: w[i] * 2).value_and_grad
+
+    def call(w: Any, i: Any) -> Any:
+        try:
+            grad(w, i)
+        except gradc.IndexOutOfBoundsError:
+            return
+        raise AssertionError
+
+    return call, (np.ones(3), np.int64(3))
+
+
+CALLS = {
+    arrays_in_trees: 100_000,
+    flat_arrays: 100_000,
+    scalars: 100_000,
+    known_floats: 20_000,
+    other_layouts: 20_000,
+    checks_that_fail: 2_000,
+}
+
+
+@pytest.mark.parametrize("make", CALLS, ids=lambda make: make.__name__)
+def test_many_calls_take_no_memory(make: Any) -> None:
+    """Python's and NumPy's own memory, that of the process, and references: all as before."""
+    call, arguments = make()
+    leaves = tree.flatten(arguments)[0]
+    counted = [*leaves, np.dtype(np.float64), None, np.float64]
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            call(*arguments)
+
+    run(500)
+    process = rss()  # which collects garbage
+    before = [sys.getrefcount(x) for x in counted]
+    run(CALLS[make])
+    grown = rss() - process
+    after = [sys.getrefcount(x) for x in counted]
+    # Nobody else holds the arguments; dtypes and the like come and go elsewhere.
+    assert after[: len(leaves)] == before[: len(leaves)]
+    assert all(abs(a - b) < 100 for a, b in zip(after, before, strict=True))
+    assert grown < 1_000_000
+    tracemalloc.start()
+    try:
+        run(1000)
+        gc.collect()
+        traced = tracemalloc.get_traced_memory()[0]
+        run(3000)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - traced < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+def compile_one(k: int) -> list[weakref.ref[Any]]:
+    """Make a function with a constant of its own, call it, drop it; references to what was compiled."""
+    f = gradc.compile(lambda w, x: np.sum(np.tanh(w * (k + 0.25)) * x))
+    f.value_and_grad(x3, x3)
+    special, _ = f._function.specialize((x3, x3), {})
+    executable = special["value_and_grad"].executable
+    return [weakref.ref(x) for x in (f, executable, executable.code, executable.code.engine)]
+
+
+def test_code_is_freed_with_its_function() -> None:
+    gone = compile_one(-1)
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 4
+
+
+@pytest.mark.long
+def test_many_compilations_take_no_memory() -> None:
+    for k in range(30):
+        compile_one(-k - 2)
+    before, objects = rss(), len(gc.get_objects())
+    gone = [ref for k in range(200) for ref in compile_one(k)]
+    grown = rss() - before
+    assert not any(ref() for ref in gone)
+    # Code takes 30 kB a function, its graphs as much again.
+    assert grown < 1_500_000
+    assert len(gc.get_objects()) - objects < 2_000 + len(gone)
 
 
 def test_pickled_by_name() -> None:

@@ -107,10 +107,9 @@ def leaves_of(program: Executable, seed: int = 0) -> list[np.ndarray]:
 
 
 def object_code(program: Executable) -> bytes:
-    machine = target_machine(program.target)
     module = llvm.parse_assembly(program.llvm)
-    optimize(module, machine)
-    return machine.emit_object(module)
+    optimize(module, program.target)
+    return target_machine(program.target).emit_object(module)
 
 
 class Elf:
