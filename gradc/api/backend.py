@@ -60,11 +60,13 @@ def build(
 ) -> Executable:
     """Compile a graph (of a value, or with its gradients) to something that runs.
 
-    `donate` maps outputs to inputs whose memory they may take over: see `gradc.passes.plan_memory`.
+    An `observer` that is passed has been told of the stages up to "grad". `donate` maps outputs to inputs
+    whose memory they may take over: see `gradc.passes.plan_memory`.
     """
     from gradc.runtime.executable import load  # with LLVM, which takes time to load
 
-    observer = observer or observe()
+    if observer is None and (observer := observe()) is not None:
+        observer.stage("grad", graph, 0.0)
     planned = pipeline.run(graph, fast_math=options.fast_math, donate=donate, observer=observer)
     start = time.perf_counter()
     executable = load(planned)

@@ -73,8 +73,18 @@ class Lowered:
 
     @property
     def address(self) -> int:
-        """Where the C function lies, `void f(void **in, void **out, char *arena, context *)`."""
+        """Where the C function lies, `void f(void **in, void **out, char *arena, void *context)`.
+
+        `in`: the inputs of `graph("planned")`, then `constants`; `out`: its outputs; all C-contiguous.
+        `arena`: `memory` bytes from a multiple of 64. `context`: 64 bytes, zero; the first eight are an int64
+        status after the call: not zero if an index was out of bounds. The code lives as long as this object.
+        """
         return self._special[self.of].executable.address
+
+    @property
+    def constants(self) -> tuple[np.ndarray, ...]:
+        """The captured arrays that the C function takes after the inputs."""
+        return self._special[self.of].executable.constants
 
     def run(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Run on arguments of this signature.
@@ -97,6 +107,12 @@ class Lowered:
         shape = template(native.shape)
         targets = self._targets(shape.leaves, tree.flatten(out), shape.treedef)
         arrays = [np.asarray(native_leaf(leaf, kind_of(leaf))) for leaf in given]
+        if any(np.may_share_memory(x, y) for x in arrays for y in targets):
+            raise ArgumentError(
+                "an array in out shares memory with an argument",
+                caller(),
+                "arrays of their own for the results",
+            )
         native.executable.run(arrays, out=targets)
         return shape.fill(targets)
 

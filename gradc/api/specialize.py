@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -149,4 +150,8 @@ class Specialization:
             if observer is not None:
                 observer.stage("traced", self.program.graph, self.seconds)
             self._stable = backend.stabilize(self.program.graph, observer)
-        return self.program.build(mode, self._stable)
+        start = time.perf_counter()
+        graph, shape = self.program.build(mode, self._stable)
+        if observer is not None:
+            observer.stage("grad", graph, time.perf_counter() - start)
+        return graph, shape

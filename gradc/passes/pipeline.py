@@ -91,8 +91,6 @@ def run(
     `fast_math` allows rules that change rounding; `donate` maps outputs to the inputs whose memory they may
     take over (see `plan_memory`).
     """
-    if observer is not None:
-        observer.stage("grad", graph, 0.0)
     options: dict[Pass, dict[str, Any]] = {
         simplify: {"fast_math": fast_math},
         plan_memory: {"donate": donate},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gradc.api.backend import GRAPH_STAGES
 
 x = np.arange(6.0).reshape(2, 3)
 w = np.array([1.0, -1.0, 2.0])
+TABLE = np.linspace(0.5, 2.0, 20)  # too large to be written out in the graph
 
 
 @gradc.compile
@@ -70,11 +72,46 @@ def test_run_writes_into_out() -> None:
     assert out[0] == loss(w, x)
 
 
+def test_the_address_is_a_c_function() -> None:
+    """`void f(void **in, void **out, char *arena, void *context)`, called as C would."""
+
+    def fn(p: dict[str, Any], x: Any, i: Any) -> Any:
+        return np.sum(np.tanh(x @ p["w"]) * TABLE[i]) + p["b"]
+
+    f = gradc.compile(fn)
+    low = f.lower({"w": "f64[3]", "b": "f64[]"}, "f64[2, 3]", "i64[]")
+    p = {"w": w, "b": np.array(0.5)}
+    value, gradient = f.value_and_grad(p, x, np.int64(3))
+    executable = low._special[low.of].executable
+    assert [input.name for input in low.graph("planned").inputs] == ["p.w", "p.b", "x", "i"]
+    inputs = [w, p["b"], x, np.array(3), *low.constants]
+    outputs = [np.empty(()), np.empty(3), np.empty(())]
+    arena = (ctypes.c_char * (low.memory + 64))()
+    start = ctypes.addressof(arena) + -ctypes.addressof(arena) % 64
+    context = (ctypes.c_int64 * 8)()
+    ins = (ctypes.c_void_p * len(inputs))(*[a.ctypes.data for a in inputs])
+    outs = (ctypes.c_void_p * len(outputs))(*[a.ctypes.data for a in outputs])
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(low.address)
+    for _ in range(2):
+        function(ins, outs, start, ctypes.addressof(context))
+        assert context[0] == 0
+        assert outputs[0] == value and outputs[2] == gradient["b"]
+        np.testing.assert_array_equal(outputs[1], gradient["w"])
+    inputs[3][...] = 100  # an index out of bounds is a status, not a crash
+    function(ins, outs, start, ctypes.addressof(context))
+    assert context[0] == 1 and "out of bounds" in executable.messages[0].text
+
+
 BAD_OUT: dict[str, tuple[Any, str]] = {
     "tree": ((np.empty(3),), "tree"),
     "shape": ((np.empty(()), np.empty(4)), r"out holds float64\[4\]"),
     "dtype": ((np.empty(()), np.empty(3, np.float32)), r"out holds float32\[3\]"),
     "strides": ((np.empty(()), np.empty(6)[::2]), "C-contiguous"),
+    "byte-order": ((np.empty(()), np.empty(3, ">f8")), r"out holds >f8\[3\]"),
+    "order": ((np.empty(()), np.empty((3, 2)).T[0]), "C-contiguous"),
+    "misaligned": ((np.empty(()), np.empty(25, np.uint8)[1:].view(np.float64)), "aligned"),
+    "subclass": ((np.empty(()), np.ma.masked_array(np.empty(3))), "out holds"),
+    "an-argument": ((np.empty(()), w), "shares memory with an argument"),
     "no-array": ((0.0, np.empty(3)), "out holds 0.0"),
 }
 
@@ -82,8 +119,10 @@ BAD_OUT: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", BAD_OUT)
 def test_out_that_does_not_fit(case: str) -> None:
     out, message = BAD_OUT[case]
+    before = w.copy()
     with pytest.raises(gradc.ArgumentError, match=message):
         loss.lower(w, x).run(w, x, out=out)
+    np.testing.assert_array_equal(w, before)
 
 
 def test_out_that_shares_memory() -> None:

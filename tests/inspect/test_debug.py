@@ -10,6 +10,8 @@ import pytest
 
 import gradc
 from gradc import ir
+from gradc.api import backend
+from gradc.inspect.debug import Debug
 
 x = np.linspace(0.1, 1.0, 40)
 
@@ -40,6 +42,19 @@ def test_the_ladder(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     assert "graph loss" not in texts[0] and "graph loss_grad(w: f64[40])" in texts[1]
     assert "test_debug.py:" in texts[2]
     assert "define " in texts[3] and "; asm of" in texts[3]
+
+
+def test_the_time_that_gradients_take_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[tuple[str, float]] = []
+
+    class Watch(Debug):
+        def stage(self, name: str, graph: ir.Graph, seconds: float) -> None:
+            times.append((name, seconds))
+
+    monkeypatch.setattr(backend, "observe", lambda: Watch(0, None))
+    gradc.compile(loss).value_and_grad(np.ones(40))
+    assert [name for name, _ in times].count("grad") == 1
+    assert all(seconds > 0 for _, seconds in times)
 
 
 def test_it_is_read_once_per_compilation(
