@@ -11,7 +11,8 @@ import pytest
 import gradc
 from gradc.ir import Graph, Value, emit, evaluate, parse, parse_type, verify
 from gradc.passes import pipeline
-from gradc.passes.fuse import MAX_OPS, OPAQUE, fuse
+from gradc.passes.fuse import fuse
+from gradc.passes.kernels import MAX_OPS, OPAQUE
 from tests.passes.work import FAMILIES, counting
 from tests.programs.choices import Choices
 from tests.programs.generate import Generator, generate
