@@ -13,6 +13,7 @@ from gradc.ir import Builder, Graph, Type, Value, inline
 from gradc.trace import functions as _functions  # fills the table
 from gradc.trace import tree
 from gradc.trace.copying import copied
+from gradc.trace.functions.selected import Selection
 from gradc.trace.lift import supported, traced, wrap
 from gradc.trace.source import locate
 from gradc.trace.state import NeedStatic, Trace, current_trace
@@ -120,6 +121,8 @@ def _results(
             kinds.append(len(outputs))
             outputs.append(traced(leaf).value)
         else:
+            if type(leaf) is Selection:
+                raise leaf.error()
             if isinstance(leaf, np.ndarray):
                 supported(leaf.dtype, "a returned array")
             kinds.append(Static(leaf if restore is None else restore(leaf)))

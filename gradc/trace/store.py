@@ -35,8 +35,11 @@ def check_writable(x: Any, instead: str | None = None) -> None:
             instead or "x = x.copy() first, then write into that, and return it",
         )
     if cell.fixed:
-        name = f"{cell.name} is" if cell.name else "this is"
-        fail(f"gradc does not write into arrays from outside: {name} {cell.fixed}", "x = x.copy() first")
+        name = cell.name or "x"
+        fail(
+            f"gradc does not write into arrays from outside: {cell.name or 'this one'} is {cell.fixed}",
+            f"y = {name}.copy() first, then write into y",
+        )
     if cell.builder is not current():
         fail(
             "a function under a transform or a branch writes into an array that was made outside of it",

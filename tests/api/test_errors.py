@@ -117,6 +117,39 @@ def leaked() -> Any:
     return gradc.compile(uses_a_leaked_tracer)(x3)
 
 
+CAPTURED = np.ones(3)
+
+
+def write_into_an_argument(x: Any) -> Any:
+    x[0] = 1.0
+    return np.sum(x)
+
+
+def add_into_an_argument(x: Any) -> Any:
+    x += 1
+    return np.sum(x)
+
+
+def write_into_a_captured_array(x: Any) -> Any:
+    CAPTURED[:] = x
+    return np.sum(CAPTURED)
+
+
+def unknown_length(x: Any) -> Any:
+    positive = x[x > 0]
+    return np.sum(x) / len(positive)
+
+
+class Recurrent:
+    def __init__(self) -> None:
+        self.state: Any = np.zeros(3)
+
+    @gradc.compile
+    def step(self, x: Any) -> Any:
+        self.state = np.tanh(self.state + x)
+        return np.sum(self.state)
+
+
 CASES: dict[str, Callable[[], Any]] = {
     "broadcast": lambda: gradc.compile(shapes_that_do_not_broadcast)(x23, np.ones(4)),
     "matmul": lambda: gradc.compile(matrices_that_do_not_fit)(x23, x23),
@@ -125,6 +158,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "math": lambda: gradc.compile(math_of_an_array)(x3),
     "range": lambda: gradc.compile(range_over_a_traced_length)(x3),
     "unsupported": lambda: gradc.compile(unsupported_function)(x23),
+    "write-argument": lambda: gradc.compile(write_into_an_argument)(x3),
+    "write-argument-augmented": lambda: gradc.compile(add_into_an_argument)(x3),
+    "write-captured": lambda: gradc.compile(write_into_a_captured_array)(x3),
+    "unknown-length": lambda: gradc.compile(unknown_length)(x3),
+    "attribute": lambda: Recurrent().step(x3),
     "non-scalar-loss": lambda: gradc.compile(not_a_number).grad(x3),
     "tuple-loss": lambda: gradc.compile(several_numbers).value_and_grad(x3),
     "integer-loss": lambda: gradc.grad(an_integer)(x3),

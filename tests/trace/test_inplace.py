@@ -162,6 +162,21 @@ def masks(x: Any) -> Any:
     return y, m
 
 
+def selections(x: Any) -> Any:
+    x = x * 1.37 + 0.113  # no element at the edge of a mask
+    y, m = x * 1, np.outer(x, x)
+    y[y < 0] *= 0.1
+    low = x < 1
+    y[low] = np.exp(x[low]) + 2 * y[low] - x[low] / x[0]
+    m[m > 0.2] -= 0.7 * x[0]
+    m[low] += x
+    m[~low] = -m[~low] * 2
+    m[x > 0] = (m * x)[x > 0]
+    k = np.zeros(4, int)
+    k[low] = x[low] * 7
+    return y, m, k, x[low].sum(), np.mean(x[low]), x[low].max(), np.min(m[m > 0] ** 2)
+
+
 def index_arrays(x: Any) -> Any:
     y = np.zeros(6)
     y[[4, 1, 1]] = x[:3]
@@ -349,7 +364,17 @@ def elimination(x: Any) -> Any:
 
 FLOATS = [fill, recurrence, fill_matrix, rows_and_columns, blocks, strided, slices, matrix_augmented, views]
 FLOATS += [layouts, numbers_are_no_views, copies, asarray_is_the_same, masks, index_arrays, concrete_first]
-FLOATS += [through_a_helper, lists, swapped, sorting, heat, cholesky, elimination, functions_that_write]
+FLOATS += [
+    through_a_helper,
+    lists,
+    swapped,
+    sorting,
+    heat,
+    cholesky,
+    elimination,
+    functions_that_write,
+    selections,
+]
 OTHERS = [augmented, casts, out_arguments]
 INDEXED = [traced_indices, add_at]
 
@@ -477,6 +502,20 @@ def many_at_a_traced_mask(x: Any) -> Any:
     return y
 
 
+def selected_by_another(x: Any) -> Any:
+    y = x * 1
+    y[x > 0] = x[x > 0.3]
+    return y
+
+
+def returned_selection(x: Any) -> Any:
+    return (x * 2)[x > 0] + 1
+
+
+def length_of_a_selection(x: Any) -> Any:
+    return x / len(x[x > 0])
+
+
 def multiply_at(x: Any) -> Any:
     y = x * 1
     np.multiply.at(y, [0, 0], x[0])
@@ -496,6 +535,9 @@ ERRORS: list[tuple[Any, type[Exception], str]] = [
     (integers, TraceError, "float64 into an array of int64"),
     (out_of_bounds, IndexOutOfBoundsError, "out of bounds"),
     (many_at_a_traced_mask, TraceError, "np.where"),
+    (selected_by_another, TraceError, "np.where"),
+    (returned_selection, TraceError, "np.where"),
+    (length_of_a_selection, TraceError, "np.where"),
     (multiply_at, TraceError, "np.add.at"),
 ]
 
@@ -508,3 +550,65 @@ def test_errors(f: Any, kind: type[Exception], words: str) -> None:
     assert isinstance(error, GradcError) and words in str(error), str(error)
     assert error.source is not None and error.source.file == __file__
     assert (np.ones(4) == OUTER).all() and X[0] == 0.5
+
+
+# Random programs: arrays, views of them, and writes into both.
+
+
+def random_slice(rng: np.random.Generator, n: int) -> slice:
+    start, stop = (int(k) for k in rng.integers(-n, n + 1, 2))
+    return slice(start, stop, int(rng.choice([1, 1, 2, -1, -2])))
+
+
+def random_view(rng: np.random.Generator, y: Any) -> Any:
+    kind = rng.integers(5)
+    if kind == 0:
+        return y.T
+    if kind == 1:
+        return y.reshape(-1)
+    if kind == 2 and y.ndim > 1:
+        return y[int(rng.integers(len(y)))] if len(y) else y
+    if kind == 3:
+        return y[..., None]
+    return y[tuple(random_slice(rng, n) for n in y.shape[: int(rng.integers(1, 3))])]
+
+
+def random_write(rng: np.random.Generator, y: Any, x: Any) -> None:
+    value = rng.choice([1.5, -2.0]) * x[int(rng.integers(4))] if rng.random() < 0.7 else 0.25
+    kind = rng.integers(8)
+    if kind == 0:
+        y[:] = value
+    elif kind == 1:
+        y += value
+    elif kind == 2:
+        y[y > 0.3] = value
+    elif kind == 3:
+        y *= y[::-1] * 0.5
+    elif kind == 4 and len(y):
+        y[rng.integers(0, len(y), 3)] = value
+    elif kind == 5 and len(y):
+        places = rng.integers(0, len(y), 4)
+        y[places] = np.outer(x, np.ones(y[0].size)).reshape(4, *y.shape[1:])
+    elif kind == 6 and len(y):
+        np.subtract.at(y, rng.integers(0, len(y), 4), value)
+    else:
+        np.tanh(y, out=y)
+        y[random_slice(rng, len(y))] = value
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs(seed: int) -> None:
+    def program(x: Any) -> Any:
+        rng = np.random.default_rng(seed)
+        arrays = [np.zeros((3, 4)), np.outer(x, x), np.arange(6.0)]
+        for _ in range(12):
+            y = arrays[int(rng.integers(len(arrays)))]
+            if rng.random() < 0.4 and y.ndim < 4:
+                arrays.append(random_view(rng, y))
+            elif rng.random() < 0.1:
+                arrays.append(y.copy())
+            else:
+                random_write(rng, y, x)
+        return arrays
+
+    check(program, X)

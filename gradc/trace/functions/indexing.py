@@ -10,6 +10,7 @@ import numpy as np
 from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, constant, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.types import I64, Type
+from gradc.trace.functions.selected import INSTEAD, Selection
 from gradc.trace.functions.shapes import axis_of, reshaped, sliced, transposed
 from gradc.trace.known import elements
 from gradc.trace.lift import (
@@ -30,8 +31,6 @@ from gradc.trace.source import described, fail
 from gradc.trace.table import implements
 from gradc.trace.tracer import Tracer
 
-MASK = "np.where(mask, x, 0), or np.sum(x, where=mask) and np.mean(x, where=mask)"
-
 
 class Entry(NamedTuple):
     """One entry of an index: `kind` is "int", "slice", "new" or "array"; `axis` the one it takes."""
@@ -46,7 +45,10 @@ def getitem(x: Tracer, index: Any) -> Any:
 
     Errors: `IndexOutOfBoundsError` at once for static indices, at run time for traced ones.
     """
-    entries = entries_of(x, index if type(index) is tuple else (index,))
+    items = index if type(index) is tuple else (index,)
+    if is_unknown(mask := as_mask(items)) and mask.shape == x.shape[: mask.ndim]:
+        return Selection(traced(x), mask)
+    entries = entries_of(x, items)
     if not x.traced and not any(e.kind == "array" and any_traced(e.what) for e in entries):
         if any(e.kind == "array" for e in entries):
             return concrete(_checked(x, index))
@@ -57,6 +59,21 @@ def getitem(x: Tracer, index: Any) -> Any:
         return _advanced(view, entries)
     # A number is no view: it stays what it is when the array changes.
     return wrap(view.value) if entries and all(e.kind == "int" for e in entries) else view
+
+
+def as_mask(items: tuple[Any, ...]) -> Any:
+    """The mask that an index consists of; None if it is something else."""
+    if len(items) != 1:
+        return None
+    item = operand(items[0])
+    if type(item) is Tracer or isinstance(item, np.ndarray):
+        return item if item.dtype.kind == "b" and item.shape else None
+    return None
+
+
+def is_unknown(mask: Any) -> bool:
+    """Whether nobody knows yet where a mask holds."""
+    return type(mask) is Tracer and mask.traced and elements(mask.value) is None
 
 
 def _checked(x: Tracer, index: Any) -> Any:
@@ -126,7 +143,7 @@ def _item(item: Any) -> Any:
             mask = elements(item.value)
             if mask is None:
                 what = "a traced mask selects a number of elements that is not known before the function runs"
-                fail(what, MASK)
+                fail(what, INSTEAD)
             return mask
         if item.dtype.kind not in "iu":
             fail(f"arrays are indexed by integers, not {item.type}", "i.astype(int)", IndexOutOfBoundsError)

@@ -11,7 +11,8 @@ from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, constant, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.ops.shape import inverse
 from gradc.ir.types import BOOL, I64, Type
-from gradc.trace.functions.indexing import Gathered, basic, entries_of, gathered
+from gradc.trace.functions.indexing import Gathered, as_mask, basic, entries_of, gathered, is_unknown
+from gradc.trace.functions.selected import Selection
 from gradc.trace.lift import any_traced, broadcast, constant_value, operand, plain, shape_of, value_of
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
@@ -28,7 +29,14 @@ def setitem(x: Tracer, index: Any, value: Any) -> None:
     if not x.traced and not any_traced(items) and not any_traced(value):
         write_now(x, index, value)
         return
-    if (mask := _as_mask(items)) is not None and _masked(x, mask, operand(value)):
+    mask = as_mask(items)
+    if type(value) is Selection and any_traced(mask) and value.is_of(mask) and value.values.shape == x.shape:
+        value, mask = value.values, FUNCTIONS[np.reshape](mask, (*mask.shape, *[1] * (x.ndim - mask.ndim)))
+        assign(x, FUNCTIONS[np.where](mask, value.astype(x.dtype), x))
+        return
+    if type(value) is Selection:
+        raise value.error()
+    if mask is not None and _masked(x, mask, operand(value)):
         return
     entries = entries_of(x, items)
     view = basic(x, entries)
@@ -36,16 +44,6 @@ def setitem(x: Tracer, index: Any, value: Any) -> None:
         _scatter(view, gathered(view, entries), operand(value))
     else:
         assign(view, value)
-
-
-def _as_mask(items: tuple[Any, ...]) -> Any:
-    """The mask that an index consists of; None if it is something else."""
-    if len(items) != 1:
-        return None
-    item = operand(items[0])
-    if type(item) is Tracer or isinstance(item, np.ndarray):
-        return item if item.dtype.kind == "b" and item.shape else None
-    return None
 
 
 def _masked(x: Tracer, mask: Any, value: Any) -> bool:
@@ -58,10 +56,10 @@ def _masked(x: Tracer, mask: Any, value: Any) -> bool:
     if len(shape) == rest + 1 and shape[0] == 1:
         value, shape = FUNCTIONS[np.reshape](value, shape[1:]), shape[1:]
     if len(shape) > rest:
-        if any_traced(mask):
+        if is_unknown(mask):
             fail(
                 "a traced mask selects a number of elements that is not known before the function runs",
-                "x = np.where(mask, values, x), with values of the shape of x",
+                "x[mask] = values[mask], or x = np.where(mask, values, x), with values of the shape of x",
             )
         return False
     fitted(value, x.shape[x.ndim - rest :])
@@ -191,7 +189,7 @@ def add_at(ufunc: np.ufunc, a: Any, index: Any, value: Any) -> None:
         ufunc.at(new, plain(items), plain(value))
         write_now(a, ..., new)
         return
-    if (mask := _as_mask(items)) is not None and any_traced(mask):
+    if (mask := as_mask(items)) is not None and any_traced(mask):
         mask = FUNCTIONS[np.reshape](mask, (*mask.shape, *[1] * (a.ndim - mask.ndim)))
         assign(a, FUNCTIONS[np.where](mask, FUNCTIONS[ufunc](a, value), a), "same_kind")
         return
