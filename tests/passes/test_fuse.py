@@ -12,7 +12,7 @@ import gradc
 from gradc.ir import Graph, Value, emit, evaluate, parse, parse_type, verify
 from gradc.passes import pipeline
 from gradc.passes.fuse import fuse
-from gradc.passes.kernels import MAX_OPS, OPAQUE
+from gradc.passes.kernels import MAX_OPS, OPAQUE, Kernel
 from tests.passes.work import FAMILIES, counting
 from tests.programs.choices import Choices
 from tests.programs.generate import Generator, generate
@@ -272,7 +272,7 @@ def grows_linearly(family: Callable[[int], Graph], n: int) -> None:
     work = []
     for size in (n, 10 * n):
         graph = family(size)
-        with counting(sys.modules[fuse.__module__]) as counter:
+        with counting(sys.modules[fuse.__module__], sys.modules[Kernel.__module__]) as counter:
             fuse(graph)
         work.append(counter.lines / len(graph.nodes))
     assert work[1] < 1.3 * work[0], work
