@@ -143,6 +143,8 @@ class Array:
 
     sum, prod, mean, std, var = map(_method, (np.sum, np.prod, np.mean, np.std, np.var))
     max, min, argmax, argmin = map(_method, (np.max, np.min, np.argmax, np.argmin))
+    cumsum, cumprod, argsort = map(_method, (np.cumsum, np.cumprod, np.argsort))
+    argpartition, searchsorted = map(_method, (np.argpartition, np.searchsorted))
     any, all, round, clip = map(_method, (np.any, np.all, np.round, np.clip))
     ravel, swapaxes, squeeze, repeat = map(_method, (np.ravel, np.swapaxes, np.squeeze, np.repeat))
     dot, take, diagonal, trace = map(_method, (np.dot, np.take, np.diagonal, np.trace))

@@ -129,8 +129,13 @@ class Ufunc:
         if not any_traced(array):
             return run_concrete(self.original.reduce, (array, axis, dtype), kwargs)
         if reduction is None:
-            if self.original in ASSOCIATIVE and dtype is None and not kwargs:
-                return name_result(self._reduce_in_pairs(operand(array), axis), sys._getframe(1))
+            if self.original in ASSOCIATIVE and dtype is None and kwargs.keys() <= {"keepdims"}:
+                x = operand(array)
+                y = self._reduce_in_pairs(x, axis)
+                if kwargs.get("keepdims") is True:
+                    axes = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
+                    y = FUNCTIONS[np.reshape](y, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+                return name_result(y, sys._getframe(1))
             instead = "np.sum, np.prod, np.max, np.min, np.all, np.any"
             fail(f"gradc cannot trace np.{self.__name__}.reduce", instead)
         options = {} if dtype is None else {"dtype": dtype}
@@ -149,6 +154,17 @@ class Ufunc:
                 x = FUNCTIONS[np.concatenate]([pairs, x[2 * half :]]) if len(x) % 2 else pairs
             x = x[0]
         return x
+
+    def accumulate(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+        """The running reduction along one axis, as `np.cumsum` is that of `np.add`."""
+        if out is not None:
+            from gradc.trace.functions.writing import into
+
+            return into(out, self.accumulate(array, axis, dtype))
+        if not any_traced(array):
+            return run_concrete(self.original.accumulate, (array, axis, dtype), {})
+        (accumulate,) = ACCUMULATE
+        return name_result(accumulate(self, array, axis, dtype), sys._getframe(1))
 
     def outer(self, a: Any, b: Any, **kwargs: Any) -> Any:
         """All pairs: the axes of `a`, then those of `b`."""
@@ -181,6 +197,9 @@ ASSOCIATIVE = {
     *(np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor),
 }
 """What reduces in any order, and has no function of its own."""
+
+ACCUMULATE: list[Callable[[Ufunc, Any, Any, Any], Tracer]] = []
+"""What does `accumulate` for traced arrays, entered by the functions above this layer."""
 
 BOOL_INSTEAD = {
     np.subtract: "x ^ y, or cast one of them: x.astype(int) - y",

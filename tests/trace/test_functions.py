@@ -169,6 +169,7 @@ EXPRESSIONS = {
         (x > 0).astype(int); True + x; x + np.True_; np.add.outer(x[0], x[1]); np.multiply.outer(x, x)
         np.add.reduce(x); np.maximum.reduce(x, axis=1); np.logaddexp.reduce(x); np.hypot.reduce(x, axis=-1)
         np.logaddexp.reduce(x, axis=None); np.fmax.reduce(x, axis=(0, 1)); np.logaddexp.reduce(x[:0])
+        np.logaddexp.reduce(x, axis=1, keepdims=True); np.fmin.reduce(x, axis=None, keepdims=True)
         x if isinstance(x, np.ndarray) else 0
         [r for r in x]; sum(x); sum(r.sum() for r in x); max([1, 2]) * x; np.exp([x[0, 0], 1.0])
         np.add(x, [1, 2, 3]); x + (1, 2, 3); np.float64(2) * x; np.float32(2) * x; np.int8(2) * x

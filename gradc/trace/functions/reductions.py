@@ -39,10 +39,10 @@ def _chosen(x: Tracer, where: Any, otherwise: Any) -> Tracer:
 def _reduced(op: str, value: Value, axis: Any, keepdims: Any) -> Tracer:
     axes = tuple(sorted(axes_of(axis, len(value.shape))))
     result = wrap(emit(op, value, axes=axes)) if axes else wrap(value)
-    return _kept(result, value.shape, axes) if keepdims is True else result
+    return kept(result, value.shape, axes) if keepdims is True else result
 
 
-def _kept(x: Tracer, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tracer:
+def kept(x: Tracer, shape: tuple[int, ...], axes: tuple[int, ...]) -> Tracer:
     """The result with the reduced axes back, of size 1."""
     return reshaped(x, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
@@ -150,7 +150,7 @@ def _argument(op: str, original: Any) -> Callable[..., Tracer]:
             fail(f"np.{original.__name__} of an empty axis of shape {x.shape}", None, ShapeError)
         y = wrap(emit(op, flat.value, axis=along))
         axes = axes_of(None, x.ndim) if axis is None else (along,)
-        return _kept(y, x.shape, axes) if keepdims is True else y
+        return kept(y, x.shape, axes) if keepdims is True else y
 
     return reduction
 
