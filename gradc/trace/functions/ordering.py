@@ -212,25 +212,23 @@ def _nan_quantile(original: Callable[..., Any], scale: int, q: Any = None) -> No
             each = [kept(y, x.shape, axes) for y in each]
         return reshaped(FUNCTIONS[np.stack](each), (*wanted.shape, *each[0].shape))
 
-    if q is None:
+    def quantile(
+        a: Any,
+        q: Any,
+        axis: Any = None,
+        out: Any = None,
+        overwrite_input: bool = False,
+        method: str = "linear",
+        keepdims: Any = False,
+    ) -> Tracer:
+        return of_numbers(a, q, axis, method, keepdims)
 
-        def function(
-            a: Any,
-            q: Any,
-            axis: Any = None,
-            out: Any = None,
-            overwrite_input: bool = False,
-            method: str = "linear",
-            keepdims: Any = False,
-        ) -> Tracer:
-            return of_numbers(a, q, axis, method, keepdims)
-    else:
+    def median(
+        a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
+    ) -> Tracer:
+        return of_numbers(a, q, axis, "linear", keepdims)
 
-        def function(
-            a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
-        ) -> Tracer:
-            return of_numbers(a, q, axis, "linear", keepdims)
-
+    function = quantile if q is None else median
     function.__name__ = original.__name__
     implements(original)(function)
 
