@@ -15,6 +15,7 @@ from gradc.trace.known import elements, escape
 from gradc.trace.methods import Array
 from gradc.trace.pieces import Pieces, emit_in, joined, taken
 from gradc.trace.source import fail, names_for_result
+from gradc.trace.state import current_trace
 
 
 class Cell:
@@ -110,7 +111,9 @@ class Tracer(Array):
 
     @property
     def value(self) -> Value:
-        """The value of a traced one."""
+        """The value of a traced one, to compute with."""
+        if not is_building():
+            current_trace()  # there is none, which is an error at the user's line
         content = self.content
         assert isinstance(content, Value)
         return content
@@ -212,12 +215,15 @@ class Tracer(Array):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of unsized object")
+            fail(f"a number ({self.type}) has no len()", "x.size, or an argument of shape (n,)")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
-            raise TypeError("iteration over a 0-d array")
+            fail(
+                f"a number ({self.type}) cannot be iterated over",
+                "range(n) with a Python int, or an array to go through",
+            )
         return (self[i] for i in range(self.shape[0]))
 
     def __repr__(self) -> str:

@@ -59,6 +59,14 @@ def traced_size(x: Any) -> Any:
     return np.zeros(x.argmax())
 
 
+def iterated_number(x: Any) -> Any:
+    return [k for k in x.argmax()]
+
+
+def length_of_a_number(x: Any) -> Any:
+    return len(x[0, 0])
+
+
 def traced_range(x: Any) -> Any:
     return sum(x[0] for _ in range(x.argmax()))
 
@@ -226,6 +234,8 @@ CASES = [
     (out_of_range_array, IndexOutOfBoundsError, "out of bounds"),
     (scalar_type, TraceError, "x.astype(np.float32)"),
     (bits, TraceError, "x.astype(dtype)"),
+    (iterated_number, TraceError, "range(n)"),
+    (length_of_a_number, TraceError, "len()"),
     (traced_size, TraceError, "np.zeros(len(x))"),
     (too_many, IndexOutOfBoundsError, "too many"),
     (bool_minus, ShapeError, "^"),
@@ -264,8 +274,9 @@ def test_leaks() -> None:
 
     run(leak, X)
     value = LEAKED[-1]
-    with pytest.raises(TraceError, match="outside"):
+    with pytest.raises(TraceError, match="outside") as caught:
         value + 1
+    assert caught.value.source is not None and caught.value.source.file == __file__
     with pytest.raises(TraceError, match="outside") as caught:
         run(lambda x: x + value, X)
     assert caught.value.source is not None and caught.value.source.file == __file__
