@@ -13,6 +13,7 @@ from gradc.ir import Graph, Value, emit, evaluate, parse, parse_type, verify
 from gradc.passes import pipeline
 from gradc.passes.fuse import fuse
 from gradc.passes.kernels import MAX_OPS, OPAQUE, Kernel
+from gradc.passes.unfold import unfold
 from tests.passes.work import FAMILIES, counting
 from tests.programs.choices import Choices
 from tests.programs.generate import Generator, generate
@@ -244,7 +245,7 @@ def diamond_dag(seed: int) -> Graph:
 @pytest.mark.parametrize("block", range(4))
 def test_no_kernel_waits_for_itself(block: int):
     for seed in range(block * 50, block * 50 + 50):
-        graph = diamond_dag(seed) if seed % 2 else generate(Choices([seed, 5]), ops=25).graph
+        graph = diamond_dag(seed) if seed % 2 else unfold(generate(Choices([seed, 5]), ops=25).graph)
         result = fuse(graph)
         verify(result, after="fuse")
         levels(result)

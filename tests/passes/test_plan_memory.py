@@ -13,6 +13,7 @@ from gradc.passes import arena
 from gradc.passes.arena import Arena
 from gradc.passes.fuse import fuse
 from gradc.passes.plan_memory import plan_memory
+from gradc.passes.unfold import unfold
 from gradc.runtime.executable import load
 from tests.passes.work import FAMILIES, counting, network
 from tests.programs.choices import Choices
@@ -265,7 +266,7 @@ def test_plans_of_random_programs(block: int):
     for seed in range(block * 40, block * 40 + 40):
         program = generate(Choices([seed, 17]), ops=30)
         leaves = program.leaves(seed)
-        graph = fuse(program.graph)
+        graph = fuse(unfold(program.graph))
         plan = plan_memory(graph)
         verify(plan, after="plan_memory")
         no_overlap(plan)
