@@ -108,14 +108,30 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> str:
     return f"at most {np.nanmax(error):.3g} ulp from the reference"
 
 
+def _found(name: str) -> Any:
+    """What `module:function` names, with the current folder in the path. Errors: `ArgumentError`."""
+    module, colon, path = name.partition(":")
+    hint = "module:function, or module:Class.method, with a module that can be imported from here"
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ir.ArgumentError(f"{name}: {error}", hint=hint) from error
+    if not colon:
+        raise ir.ArgumentError(f"{name} names no function", hint=hint)
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ir.ArgumentError(
+                f"{name}: there is no {part} in {getattr(found, '__name__', found)}", hint=hint
+            )
+        found = getattr(found, part)
+    return found
+
+
 def _dump(options: argparse.Namespace) -> None:
     import ast
 
-    module, _, path = options.function.partition(":")
-    sys.path.insert(0, os.getcwd())
-    found: Any = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
+    found = _found(options.function)
     function: Any = found if isinstance(found, Compiled) else compile_(found)
     arguments = []
     for text in options.arguments:

@@ -104,3 +104,10 @@ def test_errors(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureF
     assert main(["run", str(path)]) == 1
     assert message in capsys.readouterr().err
     assert main(["run", str(tmp_path / "missing.ir")]) == 1
+
+
+@pytest.mark.parametrize("name", ["nosuchmodule:f", "math", "math:nosuch", "math:pi.real.nosuch"])
+def test_functions_that_are_not_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dump", name]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ArgumentError: {name}") and "module:function" in error
