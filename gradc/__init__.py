@@ -33,6 +33,7 @@ from gradc.ir.errors import (
     VerifyError,
 )
 from gradc.trace.control import cond, stop_gradient
+from gradc.trace.steering import checkpoint, custom_gradient
 
 if TYPE_CHECKING:
     from gradc.train import optim
@@ -52,8 +53,10 @@ __all__ = [
     "TraceError",
     "VerifyError",
     "check_grad",
+    "checkpoint",
     "compile",
     "cond",
+    "custom_gradient",
     "fit",
     "grad",
     "hessian",

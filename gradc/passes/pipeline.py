@@ -3,7 +3,7 @@
     traced      what the tracer wrote
        stabilize
     grad        the gradient of it (gradc.passes.grad)
-       dce, cse, unscale, simplify, unscale, cse, dce
+       unfold, dce, cse, unscale, simplify, unscale, cse, dce
     optimized
        fuse
     fused       kernels
@@ -13,7 +13,8 @@
 The names on the left are the stages that dumps show, those between them the passes.
 
 Stabilizing comes before the gradient is taken: the gradient of a stable formula is stable, while the gradient
-of log(sum(exp(x))) has divided infinity by infinity before any rule could see it.
+of log(sum(exp(x))) has divided infinity by infinity before any rule could see it. Functions that bring their
+own pullback are unfolded after it, so that what both compute is computed once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from gradc.passes.fuse import fuse
 from gradc.passes.plan_memory import plan_memory
 from gradc.passes.simplify import simplify
 from gradc.passes.stabilize import stabilize
+from gradc.passes.unfold import unfold
 from gradc.passes.unscale import unscale
 
 Pass = Callable[..., Graph]
@@ -39,7 +41,7 @@ FORWARD: tuple[Pass, ...] = (stabilize,)
 
 STAGES: dict[str, tuple[Pass, ...]] = {
     "grad": (),
-    "optimized": (dce, cse, unscale, simplify, unscale, cse, dce),
+    "optimized": (unfold, dce, cse, unscale, simplify, unscale, cse, dce),
     "fused": (fuse,),
     "planned": (plan_memory,),
 }

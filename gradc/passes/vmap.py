@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gradc.ir import Graph, Node, Type, Value, emit, emit_node
 from gradc.ir.graph import Builder, current, zeros
 from gradc.ir.op import OPS
-from gradc.ir.types import I64
+from gradc.ir.types import BOOL, I64
 
 
 class Operand(NamedTuple):
@@ -60,18 +60,27 @@ class Batch:
     def __init__(self, size: int, guard: Value | None = None) -> None:
         self.size = size
         self.guard = guard
-        self.made: dict[tuple[Graph, Flags, Flags], tuple[Graph, Flags]] = {}
+        self.made: dict[tuple[Graph, Flags, Flags, int | None], tuple[Graph, Flags]] = {}
 
-    def graph(self, graph: Graph, batched: Flags, wanted: Flags = ()) -> tuple[Graph, Flags]:
-        """A graph for the batch: see `vmap_where_needed`. Graphs that nodes share stay shared."""
-        key = graph, batched, wanted
+    def graph(
+        self, graph: Graph, batched: Flags, wanted: Flags = (), guard_at: int | None = None
+    ) -> tuple[Graph, Flags]:
+        """A graph for the batch: see `vmap_where_needed`. Graphs that nodes share stay shared.
+
+        With `guard_at`, it has a guard as one more input, at that position.
+        """
+        key = graph, batched, wanted, guard_at
         if key not in self.made:
+            state = self
             with Builder() as builder:
-                inputs = [
-                    Operand(builder.add_input(self.type(x.type) if b else x.type, x.name), b)
-                    for x, b in zip(graph.inputs, batched, strict=True)
-                ]
-                outputs = self.run(graph, inputs)
+                inputs = []
+                for i, (x, b) in enumerate(zip(graph.inputs, batched, strict=True)):
+                    if i == guard_at:
+                        state = self.guarding(builder)
+                    inputs.append(Operand(builder.add_input(self.type(x.type) if b else x.type, x.name), b))
+                if guard_at == len(graph.inputs):
+                    state = self.guarding(builder)
+                outputs = state.run(graph, inputs)
                 wide = wanted or (False,) * len(outputs)
                 outputs = [
                     Operand(self.widen(y), True) if w else y for y, w in zip(outputs, wide, strict=True)
@@ -81,6 +90,10 @@ class Batch:
                 made = builder.build(graph.name, values, constants=graph.constants, notes=notes)
             self.made[key] = made, tuple([y.batched for y in outputs])
         return self.made[key]
+
+    def guarding(self, builder: Builder) -> Batch:
+        """The same batch under a guard that is an input of the graph in the making."""
+        return Batch(self.size, builder.add_input(Type(BOOL, (self.size,)), "chosen"))
 
     def type(self, one: Type) -> Type:
         """The type of a batch of values of type `one`."""
@@ -272,14 +285,19 @@ def _with_lead(batch: Batch, x: Operand, one: Value, lead: tuple[int, ...]) -> V
 # Ops that hold graphs.
 
 
+# Their graphs are closed: a guard goes in as one more operand.
+
+
 def call(batch: Batch, node: Node, xs: list[Operand]) -> list[Operand]:
     """A call of the batch's graph: it stays a call, for the sake of who made it one."""
-    body = node.attrs["body"]
-    if batch.guard is not None:
-        return batch.run(body, xs)
-    made, flags = batch.graph(body, tuple([x.batched for x in xs]))
-    results = emit_node("call", *[x.value for x in xs], body=made).results
+    at = None if batch.guard is None else len(xs)
+    made, flags = batch.graph(node.attrs["body"], tuple([x.batched for x in xs]), guard_at=at)
+    results = emit_node("call", *_with_guard(batch, xs), body=made).results
     return [Operand(y, flag) for y, flag in zip(results, flags, strict=True)]
+
+
+def _with_guard(batch: Batch, xs: list[Operand]) -> list[Value]:
+    return [x.value for x in xs] + ([] if batch.guard is None else [batch.guard])
 
 
 def cond(batch: Batch, node: Node, xs: list[Operand]) -> list[Operand]:
@@ -314,5 +332,30 @@ def _choose(
     return results
 
 
-HOLDING: dict[str, Callable[[Batch, Node, list[Operand]], list[Operand]]] = {"call": call, "cond": cond}
+def custom(batch: Batch, node: Node, xs: list[Operand]) -> list[Operand]:
+    """Both graphs for the batch; an operand that all examples share gets the sum of its gradients."""
+    body, pullback, targets = [node.attrs[k] for k in ("body", "pullback", "targets")]
+    flags = tuple([x.batched for x in xs])
+    at = None if batch.guard is None else len(xs)
+    made, depends = batch.graph(body, flags, guard_at=at)
+    seeds = tuple([d for d, y in zip(depends, body.outputs, strict=True) if y.type.is_float])
+    wanted = tuple([flags[i] for i in targets])
+    back, found = batch.graph(pullback, flags + seeds, wanted, at)
+    if found != wanted:
+        with Builder(back.inputs, back.nodes) as builder:
+            outputs = [
+                emit("reduce_sum", g, axes=(0,)) if has and not wants else g
+                for g, has, wants in zip(back.outputs, found, wanted, strict=True)
+            ]
+            back = builder.build(back.name, outputs, constants=back.constants, notes=back.notes)
+    inputs = _with_guard(batch, xs)
+    results = emit_node("custom", *inputs, body=made, pullback=back, targets=targets).results
+    return [Operand(y, d) for y, d in zip(results, depends, strict=True)]
+
+
+HOLDING: dict[str, Callable[[Batch, Node, list[Operand]], list[Operand]]] = {
+    "call": call,
+    "cond": cond,
+    "custom": custom,
+}
 """Rules of ops that hold graphs. Under a guard they apply also where no operand depends on the batch."""

@@ -10,6 +10,7 @@ from gradc.ir import Builder, Graph, Value, evaluate
 from gradc.ir.types import NAMES
 from gradc.passes.fuse import fuse
 from gradc.passes.plan_memory import plan_memory
+from gradc.passes.unfold import unfold
 from gradc.runtime.executable import Executable, load
 from tests.programs.values import Expected, identical
 
@@ -24,7 +25,7 @@ KINDS = {
 
 def compiled(graph: Graph) -> Executable:
     """The graph as it is, without simplification, in machine code."""
-    return load(plan_memory(fuse(graph)))
+    return load(plan_memory(fuse(unfold(graph))))
 
 
 def merged(graphs: Sequence[Graph]) -> Graph:

@@ -18,6 +18,7 @@ from gradc.codegen.module import ENTRY
 from gradc.ir import Graph, IndexOutOfBoundsError, parse
 from gradc.passes.fuse import fuse
 from gradc.passes.plan_memory import plan_memory
+from gradc.passes.unfold import unfold
 from gradc.runtime.executable import Executable, load
 from tests.programs.choices import Choices
 from tests.programs.generate import generate
@@ -79,14 +80,18 @@ ELEMENTWISE = """graph elementwise(x: f32[1000], y: f32[1000]) -> (f32[1000], f6
   return b, d, f
 }"""
 
+
+def random_graph(seed: int) -> Graph:
+    """A planned graph of random ops, none of which the passes take out."""
+    return plan_memory(fuse(unfold(generate(Choices([seed, 7]), ops=14).graph)))
+
+
 GRAPHS = {
     "network": network_graph,
     "unrolled": unrolled_graph,
     "choose": lambda: plan_memory(fuse(parse(CHOOSE))),
     "elementwise": lambda: plan_memory(fuse(parse(ELEMENTWISE))),
-    **{
-        f"random{i}": lambda i=i: plan_memory(fuse(generate(Choices([i, 7]), ops=14).graph)) for i in range(6)
-    },
+    **{f"random{i}": lambda i=i: random_graph(i) for i in range(6)},
 }
 
 

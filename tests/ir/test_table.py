@@ -194,7 +194,7 @@ def numpy_meaning(graph: Graph, leaves: list[np.ndarray]) -> list[np.ndarray]:
     for node in graph.nodes:
         name, attrs = node.op.name, dict(node.attrs)
         xs = [env[x] for x in node.inputs]
-        if name in ("call", "fuse"):
+        if name in ("call", "custom", "fuse"):
             results = numpy_meaning(attrs["body"], xs)
         elif name == "cond":
             results = numpy_meaning(attrs["if_true" if xs[0] else "if_false"], xs[1:])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradc.ir import OPS, Graph, Type, Value, emit, emit_node
+from gradc.ir.ops.control import vjp_graph
 from gradc.ir.types import BOOL, F64, I64, NAMES, SHORT
 
 if TYPE_CHECKING:
@@ -369,6 +370,18 @@ def call(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     operands = _operands(gen, x)
     body = gen.body("called", [v.type for v in operands])
     return emit_node("call", *operands, body=body).results
+
+
+@strategy("custom")
+def custom(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    """With the pullback that the body has by itself."""
+    if gen.nested > 1:
+        return None
+    operands = _operands(gen, x)
+    body = gen.body("steered", [v.type for v in operands])
+    floats = [y.type.is_float for y in body.outputs]
+    pullback, targets = vjp_graph(body, floats)
+    return emit_node("custom", *operands, body=body, pullback=pullback, targets=tuple(targets)).results
 
 
 @strategy("cond", smooth=False)

@@ -1,4 +1,4 @@
-"""Ops that hold graphs: call, cond, fuse. The graphs are closed: everything they use is passed in."""
+"""Ops that hold graphs: call, cond, custom, fuse. The graphs are closed: everything they use is passed in."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def cond_type(predicate: Type, *inputs: Type, if_true: Graph, if_false: Graph) -
     other = _fits("cond", if_false, inputs)
     if results != other:
         raise ShapeError(f"the branches of cond give {list(results)} and {list(other)}")
+    return results
+
+
+def custom_type(*inputs: Type, body: Graph, pullback: Graph, targets: tuple[int, ...]) -> tuple[Type, ...]:
+    """The results of the body. The pullback takes the inputs and a cotangent for each float result, and gives
+    the cotangents of the inputs at `targets`."""
+    results = _fits("custom", body, inputs)
+    found = _fits("custom", pullback, [*inputs, *[y for y in results if y.is_float]])
+    wanted = [inputs[i] for i in targets if 0 <= i < len(inputs)]
+    if list(targets) != sorted(set(targets)) or list(found) != wanted:
+        raise ShapeError(f"custom: {pullback.name} gives {list(found)} for the inputs {targets}: {wanted}")
     return results
 
 
@@ -96,6 +107,18 @@ def cond_vjp(gs: Any, ys: Any, predicate: Value, *inputs: Value, if_true: Graph,
     return (None, *[results.get(i) for i in range(len(inputs))])
 
 
+def custom_vjp(
+    gs: Any, ys: Any, *inputs: Value, body: Graph, pullback: Graph, targets: tuple[int, ...]
+) -> tuple[Value | None, ...]:
+    """The pullback's nodes; zeros for results without a cotangent."""
+    results, given = (ys, gs) if isinstance(ys, tuple) else ((ys,), (gs.value,))
+    seeds = [
+        zeros(y.type) if g is None else g for y, g in zip(results, given, strict=True) if y.type.is_float
+    ]
+    found = dict(zip(targets, inline(pullback, [*inputs, *seeds]), strict=True))
+    return tuple([found.get(i) for i in range(len(inputs))])
+
+
 Op("call", lambda *xs, body: run(body, xs), call_type, call_vjp)
 Op(
     "cond",
@@ -103,4 +126,5 @@ Op(
     cond_type,
     cond_vjp,
 )
+Op("custom", lambda *xs, body, pullback, targets: run(body, xs), custom_type, custom_vjp)
 Op("fuse", lambda *xs, body: run(body, xs), call_type, call_vjp)
