@@ -60,7 +60,10 @@ class Function:
         self._warned = False
 
     def call(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """The result of one call, and an entry that takes calls with the same signature directly, or None."""
+        """The result of one call, and a function that takes calls with the same signature, or None.
+
+        That gives `MISS` for other calls.
+        """
         arguments = self.parameters.bind(args, kwargs)
         leaves, treedef = tree.flatten(arguments)
         for special in self.recent:
@@ -73,11 +76,14 @@ class Function:
             self.recent = (special, *self.recent[: RECENT - 1])
         native = special[mode]
         result, entry = native(special.given(leaves))
+        given, named = arguments
+        if kwargs or named or len(given) != len(args) or not all(map(operator.is_, given, args)):
+            return result, None
         # Flat: the arguments are the leaves, their types tell all, and what the entry gives is the result.
-        flat = native.finish is None and not kwargs and len(special.positions) == len(args) == len(leaves)
-        flat = flat and not special.known
-        flat = flat and all(map(operator.is_, args, leaves))  # and not [x], a tree of one leaf
-        return result, (entry if flat else None)
+        flat = native.finish is None and len(special.positions) == len(args) == len(leaves)
+        if flat and not special.known and all(map(operator.is_, args, leaves)):  # and not [x], a tree
+            return result, entry
+        return result, special.direct(native, entry)
 
     def specialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialization, list[Any]]:
         """The specialization for a call, and the call's leaves."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gradc.api import backend
 from gradc.api.backend import Observer, Options
-from gradc.api.program import Output, Program, template
+from gradc.api.direct import direct_call
+from gradc.api.program import Output, Program, Template, template
 from gradc.api.signature import BY_VALUE, float_bits, kind_of, native_leaf
 from gradc.ir.graph import Graph
 from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
@@ -41,14 +42,17 @@ class Native:
         ]
         self.structure: Structure
         self.finish: Callable[[Any], Any] | None = None
+        self.form: Template | None = None
         try:
             self.structure = structure_of(shape)
         except LookupError:
             self.structure = tuple(range(len(self.outputs)))
-            form = template(shape)
+            self.form = form = template(shape)
             self.finish = form.treedef.unflatten if form.is_plain else form.fill
         self.entries: tuple[Entry, ...] = ()
         self._by_kinds: dict[tuple[str, ...], Entry] = {}
+        self.direct: dict[Entry, Callable[..., Any] | None] = {}
+        """For each entry, the function that takes the trees that its calls pass."""
 
     def __call__(self, leaves: Sequence[Any]) -> tuple[Any, Entry]:
         """The result for traced leaves of this signature, of any layout, and the entry that gave it."""
@@ -143,6 +147,21 @@ class Specialization:
     def given(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """The leaves that are traced, of all leaves of a call."""
         return leaves if self._all else [leaves[i] for i in self.positions]
+
+    def direct(self, native: Native, entry: Entry) -> Callable[..., Any] | None:
+        """A function of this signature's positional arguments: the result by this entry, or `MISS`.
+
+        None where it takes more than types, trees and small static values to tell whether a call is of this
+        signature.
+        """
+        if not self.quick:
+            return None
+        if entry not in native.direct:
+            accepts = self.accepts if self._statics or self.known else None
+            native.direct[entry] = direct_call(
+                self.treedef, entry, self.positions, accepts, native.form, len(native.outputs)
+            )
+        return native.direct[entry]
 
     def graph(self, mode: str, observer: Observer | None = None) -> tuple[Graph, Any]:
         """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""

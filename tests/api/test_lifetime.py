@@ -269,9 +269,10 @@ def test_many_calls_take_no_memory(make: Any) -> None:
         run(1000)
         gc.collect()
         traced = tracemalloc.get_traced_memory()[0]
-        run(3000)
+        run(5000)
         gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - traced < 10_000
+        # Less than the smallest object for each call; free lists fill up meanwhile.
+        assert tracemalloc.get_traced_memory()[0] - traced < 40_000
     finally:
         tracemalloc.stop()
 
