@@ -206,6 +206,61 @@ def test_transforms_inside_and_outside() -> None:
     assert branch.grad(2.0, np.False_) == 3
 
 
+def test_steered_gradients_and_batches() -> None:
+    def f(x: Any) -> Any:
+        return x * x if x > 1 else 3 * x
+
+    @gradc.custom_gradient
+    def tenfold(x: Any) -> Any:
+        return (x * x, lambda g: g * 10 * x) if x > 1 else (x, lambda g: g * 7)
+
+    again = gradc.checkpoint(f)
+    assert gradc.grad(again)(2.0) == 4 and gradc.grad(again)(0.5) == 3
+    assert gradc.grad(lambda x: x * again(x) if again(x) > 2 else x)(2.0) == 12
+    assert gradc.grad(tenfold)(2.0) == 20 and gradc.grad(tenfold)(0.5) == 7
+    assert gradc.grad(lambda x: x * tenfold(x) if tenfold(x) > 2 else x)(2.0) == 44
+
+    def rows(x: Any, a: Any) -> Any:
+        return np.sum(gradc.vmap(lambda row, y: row * f(y), in_axes=(0, None))(a, x))
+
+    assert gradc.grad(rows)(2.0, x3) == 24 and gradc.grad(rows)(0.5, x3) == 18
+    with pytest.raises(gradc.TraceError, match="the truth of a traced value"):
+        gradc.vmap(f)(x3)
+    assert gradc.hessian(f)(2.0) == 2
+    assert list(gradc.jacobian(lambda x: np.array([f(x), x]))(2.0)) == [4, 1]
+
+
+def test_arrays_that_are_written() -> None:
+    def f(x: Any) -> Any:
+        y = np.zeros(3)
+        y[0] = x
+        y[1:] = 2 * x
+        return np.sum(y * y) if y[1] > 1 else np.sum(y)
+
+    assert gradc.grad(f)(2.0) == 36 and gradc.grad(f)(0.25) == 5
+
+
+def test_training() -> None:
+    """A parameter changes from step to step: its value cannot be known, but math can be traced."""
+
+    def loss(p: Any, x: Any) -> Any:
+        return np.mean((math.exp(p) * x - 2) ** 2)
+
+    run = gradc.fit(
+        loss, 0.0, (np.ones(4),), optimizer=gradc.optim.sgd(0.05), epochs=100, progress=False, batch_size=4
+    )
+    np.testing.assert_allclose(run.params, math.log(2), rtol=1e-6)
+    with pytest.raises(gradc.ArgumentError, match="needs the value of p"):
+        gradc.fit(
+            lambda p, x: np.mean(p * x) if p > 0 else p,
+            2.0,
+            (np.ones(4),),
+            optimizer=gradc.optim.sgd(0.1),
+            epochs=1,
+            progress=False,
+        )
+
+
 def test_trees_and_methods() -> None:
     def fn(p: dict[str, Any], x: Any) -> Any:
         return np.sum(x) * p["a"] if p["a"] > p["b"] else np.sum(x * x) * p["b"]
