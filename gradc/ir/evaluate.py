@@ -63,8 +63,11 @@ def run_node(node: Node, inputs: list[np.ndarray], constants: Mapping[str, np.nd
         results = node.op.numpy(*inputs, **node.attrs, type=node.types[0])
     else:
         results = node.op.numpy(*inputs, **node.attrs)
-    # Row-major, whatever views the meaning makes: some loops of NumPy round otherwise along strides.
-    return [np.asarray(r, order="C") for r in (results if isinstance(results, tuple) else (results,))]
+    # Row-major, whatever views the meaning makes: some loops of NumPy round otherwise along strides. But a
+    # constant
+    # stays one number repeated, by which NumPy knows that x ** 2 is a square.
+    order = "K" if node.op.name == "constant" else "C"
+    return [np.asarray(r, order=order) for r in (results if isinstance(results, tuple) else (results,))]
 
 
 class _Memory:
