@@ -251,8 +251,8 @@ def compile(
 
     It is traced once per signature: tree structure, shapes, dtypes, values of static leaves. Arrays, NumPy
     scalars and Python floats are traced; bool, int, str, None, dtypes, callables and other hashable leaves
-    are static. A Python float whose value the trace needs (`if x > 0:`) belongs to the signature by its value,
-    and has a gradient all the same.
+    are static. A Python float whose value the trace needs (`if x > 0:`) belongs to the signature by its
+    value, and has a gradient all the same.
 
     - `wrt`: the parameter that gradients are taken for, by position or name; a tuple of them gives a tuple.
     - `has_aux`: the function returns `(loss, aux)`.
