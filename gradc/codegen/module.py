@@ -40,6 +40,11 @@ class Message(NamedTuple):
     source: Source | None
 
 
+LONGEST = 500
+"""So many lines are a function; what follows is another one."""
+
+PARAMETERS = "ptr %in, ptr %out, ptr %arena, ptr %context"
+
 COPIES = 24, 256
 """So many copies of an elementary function, in one kernel and in all, are worth their time in LLVM."""
 
@@ -179,7 +184,10 @@ def generate(graph: Graph, target: Target) -> Compiled:
 
 
 class Driver:
-    """Writes the function that runs a planned graph: pointers to places, then one call a node."""
+    """Writes the function that runs a planned graph: for each node, pointers to its places, and a call.
+
+    A long one consists of parts, each a function: LLVM's time grows with the square of a function's length.
+    """
 
     def __init__(self, module: Module, graph: Graph, symbol: str, calls: list[str]) -> None:
         self.module = module
@@ -195,35 +203,35 @@ class Driver:
 
     def write(self, linkage: str = "internal ") -> int:
         """Add the function to the module; its bytes of arena, scratch included."""
+        parts: list[str] = []
         for node in self.graph.nodes:
+            if len(self.lines) > LONGEST:
+                parts.append(f"{self.symbol}.part{len(parts)}")
+                self.define(parts[-1], "internal ")
             self.node(node)
-        head = f"define {linkage}void @{self.symbol}(ptr %in, ptr %out, ptr %arena, ptr %context) #1 {{"
-        entry = [line for line, _ in self.loads.values()] if self.loads else []
-        self.module.functions[self.symbol] = "\n".join(
-            [head, "entry:", *entry, *self.lines, "  ret void", "}"]
-        )
+        calls = [f"  call void @{part}({PARAMETERS})" for part in parts]
+        self.lines = [*calls, *self.lines]
+        self.define(self.symbol, linkage)
         return self.workspace + self.scratch
 
-    @property
-    def loads(self) -> dict[tuple[str, int], tuple[str, str]]:
-        """Pointers are fetched once, at the entry."""
-        loads = {}
-        for (where, number), name in self.pointers.items():
-            if where == "arena":
-                line = f"  {name} = getelementptr i8, ptr %arena, i64 {number}"
-            else:
-                slot = f"%{where}"
-                line = (
-                    f"  {name}.slot = getelementptr ptr, ptr {slot}, i64 {number}\n"
-                    f"  {name} = load ptr, ptr {name}.slot, align 8"
-                )
-            loads[where, number] = line, name
-        return loads
+    def define(self, symbol: str, linkage: str) -> None:
+        """Make a function of the lines so far."""
+        head = f"define {linkage}void @{symbol}({PARAMETERS}) #1 {{"
+        self.module.functions[symbol] = "\n".join([head, "entry:", *self.lines, "  ret void", "}"])
+        self.lines = []
 
     def place(self, where: str, number: int) -> str:
+        """The pointer to a place, fetched by each node that needs it."""
         if where == "captured":
             where, number = "in", len(self.graph.inputs) + number
-        return self.pointers.setdefault((where, number), f"%{where}{number}")
+        if (where, number) not in self.pointers:
+            name = self.pointers[where, number] = self.fresh(f"%{where}{number}.")
+            if where == "arena":
+                self.lines.append(f"  {name} = getelementptr i8, ptr %arena, i64 {number}")
+            else:
+                self.lines.append(f"  {name}.slot = getelementptr ptr, ptr %{where}, i64 {number}")
+                self.lines.append(f"  {name} = load ptr, ptr {name}.slot, align 8")
+        return self.pointers[where, number]
 
     def pointer(self, value: Value) -> str:
         if value.node is None:
@@ -235,6 +243,7 @@ class Driver:
         name = node.op.name
         if name in ("reshape", "captured"):
             return
+        self.pointers = {}
         inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
         if name == "fuse":
             overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
@@ -277,7 +286,9 @@ class Driver:
             f"  {taken} = icmp ne i8 {byte}, 0",
             f"  br i1 {taken}, label %{labels[0]}, label %{labels[1]}",
         ]
+        known = self.pointers
         for label, key in zip(labels, ("if_true", "if_false"), strict=False):
+            self.pointers = dict(known)  # what one side fetches, the other does not have
             self.lines.append(f"{label}:")
             self.run(node.attrs[key], operands, outputs)
             self.lines.append(f"  br label %{labels[2]}")

@@ -55,6 +55,17 @@ def unrolled_graph() -> Graph:
     return gradc.compile(unrolled).lower("f64[37]", "f64[]").graph("planned")
 
 
+def layers(x: np.ndarray, weights: list[np.ndarray]) -> np.floating:
+    for w in weights:
+        x = np.tanh(x @ w)
+    return np.sum(x)
+
+
+def layers_graph() -> Graph:
+    f = gradc.compile(layers, wrt=1)
+    return f.lower("f64[3, 5]", ["f64[5, 5]"] * 200).graph("planned")
+
+
 CHOOSE = """graph choose(p: bool[], x: f64[17, 3], i: i64[5]) -> (f64[17, 3], f64[5, 3]) {
   y: f64[17, 3], z: f64[5, 3] = cond(p, x, i,
   if_true=graph yes(x: f64[17, 3], i: i64[5]) -> (f64[17, 3], f64[5, 3]) {
@@ -89,6 +100,7 @@ def random_graph(seed: int) -> Graph:
 GRAPHS = {
     "network": network_graph,
     "unrolled": unrolled_graph,
+    "layers": layers_graph,
     "choose": lambda: plan_memory(fuse(parse(CHOOSE))),
     "elementwise": lambda: plan_memory(fuse(parse(ELEMENTWISE))),
     **{f"random{i}": lambda i=i: random_graph(i) for i in range(6)},
@@ -180,6 +192,14 @@ def test_functions_called_very_often_are_not_copied():
     leaves = leaves_of(program)
     (result,), _ = call(program, leaves)
     np.testing.assert_allclose(result, unrolled(leaves[0], leaves[1]), rtol=1e-12)
+
+
+def test_no_function_grows_with_the_program():
+    text = executable("layers").llvm
+    functions = re.findall(r"^define .*?^}$", text, re.MULTILINE | re.DOTALL)
+    assert len(functions) < 40 and max(f.count("\n") for f in functions if "@gradc_compute" in f) < 1000
+    program = executable("layers")
+    assert len(program.kernels) > 500
 
 
 def call(
