@@ -243,6 +243,7 @@ CALLS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", CALLS, ids=lambda make: make.__name__)
 def test_many_calls_take_no_memory(make: Any) -> None:
     """Python's and NumPy's own memory, that of the process, and references: all as before."""

@@ -152,6 +152,7 @@ def chain(step: Callable[..., Any], w: Any, h: Any) -> Any:
     return np.sum(h**2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("transform", ["value", "grad", "hvp", "vmap", "jacobian"])
 def test_checkpoints_change_no_value(transform: str) -> None:
     rng = np.random.default_rng(0)

@@ -76,6 +76,7 @@ def total_compiled(f: Any) -> Any:
 WAYS = {"grad": total_grad, "vjp": total_vjp, "jvp": total_jvp, "compiled": total_compiled}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outer", WAYS)
 @pytest.mark.parametrize("middle", WAYS)
 @pytest.mark.parametrize("inner", WAYS)

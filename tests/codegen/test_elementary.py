@@ -102,6 +102,7 @@ def test_special_values(name: str, dtype: str) -> None:
     assert not wrong, "arguments, result, NumPy's"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=IDS)
 def test_lanes_agree(name: str, dtype: str) -> None:
     arguments = [np.concatenate([a, special_arguments(dtype)]) for a in sample(name, dtype, 300)]

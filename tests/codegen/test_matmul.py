@@ -176,6 +176,7 @@ def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(plan, f"{name}_BYTES", size)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 @pytest.mark.usefixtures("small_caches")

@@ -175,6 +175,7 @@ MOVING = sorted(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", MOVING)
 def test_ops_of_all_shapes(name: str, kind: str):
@@ -211,6 +212,7 @@ REDUCED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", sorted({*COMBINE, *ARGUMENTS}))
 def test_reductions_over_all_axes(name: str, kind: str):

@@ -258,6 +258,7 @@ def test_no_kernel_waits_for_itself(block: int):
             assert difference is None, f"{difference}\n{graph}\n{result}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_work_grows_with_the_number_of_nodes(family: str):
     grows_linearly(FAMILIES[family], 1000)

@@ -359,6 +359,7 @@ def test_the_arena_takes_the_hole_that_fits_best_and_grows_the_last_one():
     assert space.allocate(5 * 64) == (pieces[3][0], 5 * 64)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_work_grows_with_the_number_of_nodes(family: str):
     grows_linearly(family, 1000)

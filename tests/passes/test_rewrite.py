@@ -48,6 +48,7 @@ def test_work_is_linear(run):
     assert attempts[0] < 2 * len(rules()) and abs(attempts[1] / attempts[0] - 1) < 0.01
 
 
+@pytest.mark.long
 def test_a_deep_graph_needs_no_stack():
     graph = build(lambda x: chain(x, 50_000), V)
     assert simplify(graph).nodes == []

@@ -226,6 +226,7 @@ def test_no_leaves_and_no_results(make: Any) -> None:
     assert make_copying(make, [], [], ())(1.0) is MISS
 
 
+@pytest.mark.long
 @MAKERS
 def test_many_leaves(make: Any) -> None:
     count = 3000
@@ -497,6 +498,7 @@ def leaky_cases() -> dict[str, tuple[Any, tuple[Any, ...], int]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", leaky_cases())
 def test_calls_leave_no_references_and_no_memory(name: str) -> None:
     f, leaves, calls = leaky_cases()[name]
@@ -583,6 +585,7 @@ def test_constants_and_owner_live_as_long_as_the_function(make: Any) -> None:
     assert freed[0] and dead() is None and y.tolist() == [0, 1, 2]
 
 
+@pytest.mark.long
 @MAKERS
 def test_a_finalizer_in_a_dead_cycle_may_call_the_function(make: Any) -> None:
     heard: list[Any] = []

@@ -396,6 +396,7 @@ def total(result: Any) -> Any:
     return sum(np.sum(np.sin(y) * (1 + np.arange(y.size).reshape(y.shape))) for y in leaves)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("f", [*FLOATS, *INDEXED], ids=lambda f: f.__name__)
 def test_gradients(f: Any) -> None:
     args = (X, I) if f in INDEXED else (X,)

@@ -418,6 +418,7 @@ def test_keyboard_interrupt_from_on_epoch_returns_what_was_reached():
     same(run.params, quiet(loss, p, (X, y), optimizer=optim.adam(0.05), epochs=2, batch_size=5).params)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that raises signals")
 @pytest.mark.parametrize("milliseconds", [30, 41, 67])
 def test_ctrl_c_at_any_moment_leaves_a_whole_number_of_steps(milliseconds):
