@@ -17,10 +17,10 @@ from gradc.api.signature import kind_of, native_leaf
 from gradc.api.specialize import Specialization
 from gradc.ir.errors import ArgumentError
 from gradc.ir.graph import Graph
-from gradc.ir.types import NAMES, Type, parse_type
+from gradc.ir.types import Type, parse_type
 from gradc.trace import tree
 
-TYPE = re.compile(rf"\s*({'|'.join(NAMES)})\s*\[[\d\s,]*\]\s*")
+TYPE = re.compile(r"\s*\w+\s*\[[\d\s,]*\]\s*")
 
 tree.leaf_type(Type)
 

@@ -149,3 +149,8 @@ def test_wrong_stages_and_modes() -> None:
     with pytest.raises(gradc.ShapeError, match="one float number"):
         gradc.compile(lambda x: x).dump(x, of="grad")
     assert "graph" in gradc.compile(lambda x: x * 2).dump(x, stage="traced")
+
+
+def test_a_type_with_a_wrong_dtype_is_an_error():
+    with pytest.raises(gradc.ParseError, match="is not a type"):
+        gradc.compile(lambda x: np.sum(x * x)).lower("float64[3]")
