@@ -27,10 +27,9 @@ from gradc.codegen.sorting import sorting
 from gradc.codegen.target import Target
 from gradc.ir.errors import Source
 from gradc.ir.graph import Graph, Node, Value
-from gradc.ir.types import SHORT
+from gradc.ir.types import ALIGNMENT, SHORT, round_up
 
 ENTRY = "gradc_compute"
-ALIGNMENT = 64
 
 
 class Message(NamedTuple):
@@ -198,7 +197,7 @@ class Driver:
         self.lines: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
         self.counter = 0
-        self.workspace = -(-(graph.arena or 0) // ALIGNMENT) * ALIGNMENT  # scratch begins here
+        self.workspace = round_up(graph.arena or 0)  # scratch begins here
         self.scratch = 0
 
     def write(self, linkage: str = "internal ") -> int:

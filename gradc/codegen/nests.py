@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import prod
 
-from gradc.codegen.accumulate import ARGUMENTS, COMBINE, Accumulators
+from gradc.codegen.accumulate import ARGUMENTS, Accumulators
 from gradc.codegen.loops import Affine, KernelCode, Let, Load, Register
 from gradc.codegen.lower import ZERO, Emitter, Index, vector_steps
 from gradc.codegen.movement import SPECIAL, lower_written_out
 from gradc.codegen.running import REDUCTION, lower_running
 from gradc.ir.graph import Graph, Value
+from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
 
 BLOCK = 128
 """Terms that one accumulator adds up before it is added to the next level."""
@@ -53,16 +54,15 @@ class Nest:
         self.emitter = emitter
         self.graph = graph
         self.overwritten = overwritten
-        self.reductions = [n for n in graph.nodes if n.op.name in COMBINE or n.op.name in ARGUMENTS]
+        self.reductions = [n for n in graph.nodes if n.op.name in REDUCTIONS]
         self.tail: set[Value] = {n.result for n in self.reductions}
         for node in graph.nodes:
             if not self.tail.isdisjoint(node.inputs):
                 self.tail.update(node.results)
         self.axes: tuple[int, ...] = ()
         if self.reductions:
-            node = self.reductions[0]
-            self.domain = node.inputs[0].shape
-            self.axes = node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],)
+            self.domain = self.reductions[0].inputs[0].shape
+            self.axes = reduced_axes(self.reductions[0])
         else:
             self.domain = graph.outputs[0].shape
         self.kept = [a for a in range(len(self.domain)) if a not in self.axes]

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gradc.codegen.text import llvm_type
-from gradc.ir.types import SHORT, Type
+from gradc.ir.types import SHORT, Type, round_up
 
 RUN = 16
 """Elements that are sorted by insertion."""
-ALIGNMENT = 64
 
 
 class Sorting(NamedTuple):
@@ -33,7 +32,7 @@ def sorting(type: Type) -> Sorting:
     widths = []
     while (width := RUN << len(widths)) < n:
         widths.append(width)
-    bytes_of_values = -(-n * type.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    bytes_of_values = round_up(n * type.dtype.itemsize)
     scratch = bytes_of_values + n * 8 if widths else 0
     parameters = ", ".join(f"ptr noalias %{name}" for name in ("in", "out0", "out1", "scratch"))
     head = f"define internal void @{symbol}({parameters}) #1 {{"

@@ -19,6 +19,15 @@ NAMES = {
 }
 """Every dtype of the IR by its short name."""
 
+ALIGNMENT = 64
+"""Where workspace, and every value in it, begins: a cache line, and the widest vector, in bytes."""
+
+
+def round_up(size: int, multiple: int = ALIGNMENT) -> int:
+    """The smallest multiple that is not below `size`."""
+    return -(-size // multiple) * multiple
+
+
 SHORT = {dtype: name for name, dtype in NAMES.items()}
 
 BOOL, I64, F32, F64 = NAMES["bool"], NAMES["i64"], NAMES["f32"], NAMES["f64"]

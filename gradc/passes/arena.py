@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from heapq import heappop, heappush
 
-ALIGNMENT = 64
+from gradc.ir.types import round_up
 
 
 class Arena:
@@ -24,7 +24,7 @@ class Arena:
 
     def allocate(self, nbytes: int) -> tuple[int, int]:
         """Offset and size of a piece that holds so many bytes, aligned."""
-        wanted = max(-(-nbytes // ALIGNMENT), 1) * ALIGNMENT
+        wanted = round_up(max(nbytes, 1))
         while (i := bisect_left(self.sizes, wanted)) < len(self.sizes):
             size = self.sizes[i]
             heap = self.offsets[size]

@@ -13,14 +13,13 @@ Levels are one sweep over the nodes, hence linear, where reachability queries be
 from __future__ import annotations
 
 from gradc.ir.graph import Graph, Node, Value
+from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
 from gradc.passes.kernels import (
     MAX_OPS,
-    REDUCTIONS,
     Kernel,
     is_constant,
     is_index_map,
     is_pointwise,
-    reduced_axes,
     stands_alone,
     unfuse,
     write_kernels,

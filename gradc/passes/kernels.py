@@ -9,7 +9,6 @@ from gradc.ir.graph import Builder, Graph, Node, Value, inline, rebuild
 from gradc.ir.op import OPS, Op
 
 FUSE: Op = OPS["fuse"]
-REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"})
 ALONE = frozenset({"concat", "pad", "scatter_add", "cumsum", "cumprod", "cummax", "cummin"})
 """Ops that move elements to computed places, or carry a value along an axis: kernels of their own."""
 OPAQUE = frozenset({"matmul", "sort", "cond", "call", "fuse", "captured", "reshape"})
@@ -37,11 +36,6 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def is_pointwise(node: Node) -> bool:
     """Does each element of the result need one element of each operand (gather: at computed places)?"""
     return node.op.elementwise or node.op.name == "gather"
-
-
-def reduced_axes(node: Node) -> tuple[int, ...]:
-    axis = node.attrs.get("axis")
-    return node.attrs["axes"] if axis is None else (axis,)
 
 
 @dataclass(eq=False)

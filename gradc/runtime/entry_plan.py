@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from gradc.runtime.entry_python import ALIGNMENT, address_of
+from gradc.ir.types import ALIGNMENT, round_up
+from gradc.runtime.buffers import address_of
 from gradc.runtime.entry_spec import MISS, Call, LeafSpec, Structure, scalar_types
 
 PLAN: Final = (
@@ -181,8 +182,3 @@ def arrange(structure: Structure, outputs: int) -> tuple[list[int], list[tuple[i
 
     root = place(structure)
     return sizes, moves, root
-
-
-def round_up(size: int, unit: int) -> int:
-    """The next multiple of `unit`."""
-    return -(-size // unit) * unit

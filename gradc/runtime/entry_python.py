@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gradc.runtime.buffers import address_of, aligned_bytes, pointers
 from gradc.runtime.entry_spec import MISS, Call, Entry, LeafSpec, Structure, scalar_types
-
-ALIGNMENT = 64
-"""Of the arena and the context, in bytes: a cache line, and the widest vector."""
 
 
 def python_entry(call: Call) -> Entry:
     """The entry of `call` as a Python function."""
     prototype = ctypes.CFUNCTYPE if call.release_gil else ctypes.PYFUNCTYPE
     compute = prototype(None, *[ctypes.c_void_p] * 4)(call.address)
-    constants = [address_of(constant) for constant in call.constants]
 
     def entry(*leaves: object) -> Any:
         if len(leaves) != len(call.inputs):
@@ -26,12 +23,12 @@ def python_entry(call: Call) -> Entry:
             return MISS
         given = [np.asarray(leaf, spec.dtype) for spec, leaf in zip(call.inputs, leaves, strict=True)]
         results = [np.empty(spec.shape, spec.dtype) for spec in call.outputs]
-        arena = aligned_bytes(call.arena_bytes)
+        arena = aligned_bytes(max(call.arena_bytes, 1))
         context = aligned_bytes(call.context_bytes)
         context[:] = 0
         compute(
-            pointers([address_of(array) for array in given] + constants),
-            pointers([address_of(array) for array in results]),
+            pointers([*given, *call.constants]),
+            pointers(results),
             address_of(arena),
             address_of(context),
         )
@@ -65,20 +62,3 @@ def build(structure: Structure, values: list[Any]) -> Any:
     if isinstance(structure, tuple):
         return tuple([build(part, values) for part in structure])
     return None if structure is None else values[structure]
-
-
-def aligned_bytes(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """`size` uninitialized bytes, and one more, that start at a multiple of `ALIGNMENT`."""
-    block = np.empty(size + ALIGNMENT, np.uint8)
-    skip = -address_of(block) % ALIGNMENT
-    return block[skip : skip + size + 1]  # never empty: the address of an empty slice is that of the whole
-
-
-def address_of(array: np.ndarray[Any, Any]) -> int:
-    """The address of an array's elements, whether it may be written or not."""
-    return array.__array_interface__["data"][0]
-
-
-def pointers(addresses: list[int]) -> ctypes.Array[ctypes.c_void_p]:
-    """A C array of pointers."""
-    return (ctypes.c_void_p * len(addresses))(*addresses)

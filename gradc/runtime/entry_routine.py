@@ -15,8 +15,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from gradc.runtime import entry_text
+from gradc.runtime.buffers import address_of
 from gradc.runtime.entry_plan import plan_words
-from gradc.runtime.entry_python import address_of
 from gradc.runtime.entry_spec import Call, Entry, unseen
 
 NUMPY_ABI: Final = 0x02000000

@@ -17,8 +17,8 @@ import itertools
 import re
 from typing import Final
 
+from gradc.ir.types import ALIGNMENT
 from gradc.runtime.entry_plan import KINDS, LEAF, MOVE, PLAN
-from gradc.runtime.entry_python import ALIGNMENT
 
 HEADER: Final = object.__basicsize__
 

@@ -13,10 +13,9 @@ from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
 from gradc.ir.errors import ArgumentError, IndexOutOfBoundsError
 from gradc.ir.graph import Graph
+from gradc.runtime.buffers import address_of, aligned_bytes, pointers
 from gradc.runtime.entry import make_entry
 from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
-
-ALIGNMENT = 64
 
 LONG_CALL = 200_000
 """Operations (some tens of microseconds) from which a call lets other Python threads run."""
@@ -70,8 +69,8 @@ class Executable:
         """
         ins = pointers([*inputs, *self.constants])
         outs = pointers(outputs)
-        arena = aligned(self.memory)
-        context = aligned(self.context_bytes)
+        arena = aligned_bytes(max(self.memory, 1))
+        context = aligned_bytes(self.context_bytes)
         context[:] = 0
         status = context.view(np.int64)
         function = self._function
@@ -147,19 +146,3 @@ def load(graph: Graph, target: Target | None = None) -> Executable:
 def native(array: np.ndarray) -> np.ndarray:
     """The array in the form that native code reads: C-contiguous, aligned, of native byte order."""
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
-
-
-def aligned(size: int) -> np.ndarray:
-    """Fresh bytes that begin at a multiple of 64."""
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
-
-
-def address_of(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
-
-
-def pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array:
-    """A C array of the arrays' addresses."""
-    return (ctypes.c_void_p * max(len(arrays), 1))(*[address_of(a) for a in arrays])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradc.api.signature import WEAK, check_leaf, is_traced, kind_of, leaf_key, leaf_type, native_leaf
-from gradc.runtime.executable import aligned
+from gradc.runtime.buffers import aligned_bytes
 from gradc.trace import Input, Static, tree
 
 
@@ -66,4 +66,4 @@ def copied(array: np.ndarray) -> np.ndarray:
 
 def like(array: np.ndarray) -> np.ndarray:
     """Uninitialized memory for an array of the same type, at a multiple of 64 bytes."""
-    return aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    return aligned_bytes(array.nbytes).view(array.dtype).reshape(array.shape)

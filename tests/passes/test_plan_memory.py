@@ -9,6 +9,7 @@ import pytest
 
 from gradc.ir import Graph, Place, evaluate, parse, verify
 from gradc.ir.graph import rebuild
+from gradc.ir.types import ALIGNMENT
 from gradc.passes import arena
 from gradc.passes.arena import Arena
 from gradc.passes.fuse import fuse
@@ -286,7 +287,7 @@ def no_overlap(graph: Graph) -> None:
         for y, place in zip(node.results, node.places, strict=True):
             if place.where != "arena" or node.op.name == "reshape":
                 continue
-            assert place.number % arena.ALIGNMENT == 0
+            assert place.number % ALIGNMENT == 0
             begin, end = place.number, place.number + y.type.nbytes
             for x, low, high in alive:
                 assert last.get(x, -1) <= i or end <= low or high <= begin, f"{y} lies over {x}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradc.ir.errors import ShapeError
-from gradc.ir.graph import Value, emit
+from gradc.ir.graph import Node, Value, emit
 from gradc.ir.op import Cotangent, Op, full_like
 from gradc.ir.ops.elementwise import equal, where
 from gradc.ir.types import I64, Type
@@ -107,6 +107,15 @@ Op(
     vjp=extreme_vjp,
     arity=1,
 )
+
+
+REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"})
+"""The ops of this module."""
+
+
+def reduced_axes(node: Node) -> Axes:
+    """The axes that vanish."""
+    return node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],)
 
 
 def argument_type(x: Type, *, axis: int) -> Type:
