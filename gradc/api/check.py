@@ -214,10 +214,19 @@ def find_fault(graph: Graph, leaves: Arrays) -> GradientError | None:
 
 
 def _inside(node: Node, inputs: list[np.ndarray]) -> list[tuple[Graph, Arrays]]:
-    """The graph that a node ran, and on what."""
+    """The graph by whose rules a node is differentiated, and on what it ran."""
+    if node.op.name == "custom":  # by its pullback, whatever is in its body
+        return []
     if node.op.name == "cond":
         return [(node.attrs["if_true" if inputs[0] else "if_false"], inputs[1:])]
     return [(graph, inputs) for _, graph in node.graphs]
+
+
+def _rule_of(node: Node) -> str:
+    """What the user may call the gradient rule of a node."""
+    if node.op.name == "custom":
+        return f"the pullback of {node.attrs['body'].name}"
+    return f"the gradient rule of `{node.op.name}`"
 
 
 def _fault_of(node: Node, inputs: list[np.ndarray]) -> GradientError | None:
@@ -235,12 +244,12 @@ def _fault_of(node: Node, inputs: list[np.ndarray]) -> GradientError | None:
         try:
             cotangents = node_vjp(copy, gs)
         except Exception as error:
-            return GradientError(f"the gradient rule of `{node.op.name}` is at fault: {error}", node.source)
+            return GradientError(f"{_rule_of(node)} is at fault: {error}", node.source)
         known = {i: c for i in floats if (c := cotangents[i]) is not None}
         for i, c in known.items():
             if c.type != node.inputs[i].type:
                 return GradientError(
-                    f"the gradient rule of `{node.op.name}` is at fault: for its input {i}, "
+                    f"{_rule_of(node)} is at fault: for its input {i}, "
                     f"{node.inputs[i].type}, it gives {c.type}",
                     node.source,
                 )
@@ -258,7 +267,7 @@ def _fault_of(node: Node, inputs: list[np.ndarray]) -> GradientError | None:
             slope = _compare(f, inputs, [i], [gradient], direction, TOLERANCE[F64 if precise else F32])
             if slope is not None and not slope.agree:
                 return GradientError(
-                    f"the gradient rule of `{node.op.name}` is at fault: for its input {i}, "
+                    f"{_rule_of(node)} is at fault: for its input {i}, "
                     f"{node.inputs[i].type}, along a random direction, it gives {slope.analytic:.10g}; "
                     f"finite differences give {slope.numeric:.10g}",
                     node.source,

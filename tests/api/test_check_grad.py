@@ -81,6 +81,17 @@ def test_a_wrong_rule_inside_of_a_branch_is_named() -> None:
         gradc.check_grad(fn, x, 1.0)
 
 
+def test_a_wrong_pullback_is_named_by_its_function() -> None:
+    @gradc.custom_gradient
+    def hasty_softplus(x: Any) -> Any:
+        return np.log1p(np.exp(x)), lambda g: (g / (1 + np.exp(x)),)
+
+    with pytest.raises(
+        gradc.GradientError, match=r"the pullback of hasty_softplus is at fault: for its input 0"
+    ):
+        gradc.check_grad(lambda x: np.sum(np.sin(hasty_softplus(x))), x)
+
+
 def test_wrong_code_is_told_from_a_wrong_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     from gradc.api import backend
 
