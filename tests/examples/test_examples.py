@@ -7,7 +7,15 @@ import re
 import numpy as np
 import pytest
 
-from examples import circuits, digits, logistic_regression
+from examples import (
+    chain_rule,
+    circuits,
+    digits,
+    downhill,
+    finite_differences,
+    logistic_regression,
+    micrograd_moons,
+)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -72,6 +80,79 @@ def test_logistic_regression(capsys, tmp_path):
     assert len(result["losses"]) == 300
     assert result["accuracy"] >= 0.97
     assert f"right on {result['accuracy']:.1%} of the 114 patients held out" in printed
+    assert result["picture"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_chain_rule(capsys, tmp_path):
+    result = chain_rule.main(folder=tmp_path)
+    printed = capsys.readouterr().out
+    along = result["chain"]
+    assert [j.shape for j in along["jacobians"]] == [(6, 8), (6, 6), (15, 6), (15, 15), (1, 15)]
+    assert along["difference"] < 1e-14 and result["batch"]["difference"] < 1e-12
+    assert along["backward"] == 15 * 15 + 15 * 6 + 6 * 6 + 6 * 8
+    assert along["forward"] == 8 * (6 * 6 + 15 * 6 + 15 * 15 + 15)
+    assert f"from the loss backward: {along['backward']}; from X0 forward: {along['forward']}" in printed
+    assert result["paths"]["paths"] == 13 and result["paths"]["edges"] == 6 + 5
+    assert result["paths"]["by_paths"] < 1e-13 and result["paths"]["by_edges"] < 1e-13
+    assert "13 paths from X0 to X6 over 11 edges" in printed
+    assert result["batch"]["shape"] == (50, 4, 3) and np.all(result["batch"]["norms"] > 0)
+    assert result["picture"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_finite_differences(capsys, tmp_path):
+    result = finite_differences.main(folder=tmp_path)
+    printed = capsys.readouterr().out
+    steps, error = result["steps"], result["forward"]
+    large = steps >= 1e-6
+    assert np.allclose(error[large], steps[large], rtol=1e-2)  # truncation, e for x^2
+    rounding = 2 * finite_differences.EPS * 4 / steps
+    assert np.all(error <= steps + rounding) and np.all(error[-4:] > 1e-4)
+    assert error[-1] == 4  # 2 + e is 2
+    assert 1e-9 <= result["best"] <= 1e-7
+    assert 1e-7 <= result["best_central"] <= 1e-4
+    assert result["central"].min() < 1e-9 < 1e-8 < result["one_sided"].min() < 1e-6
+    assert f"best at e = {result['best']:.0e}; sqrt(2 eps f / f'') is 3.0e-08" in printed
+    assert "the gradient of the network is right" in printed
+    assert "the pullback of hasty_softplus is at fault: for its input 0, f64[20, 5]" in result["report"]
+    assert (
+        'h = activation(X @ params["W1"] + params["b1"])' in result["report"] and result["report"] in printed
+    )
+    assert result["picture"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_downhill(capsys, tmp_path):
+    result = downhill.main(folder=tmp_path)
+    printed = capsys.readouterr().out
+    rolled = result["rolled"]
+    ends = {name: path[-1] for name, (path, _) in rolled.items()}
+    heights = {name: heights for name, (_, heights) in rolled.items()}
+    for name in ("sgd", "sgd, cosine"):  # in the hollow
+        assert ends[name] == pytest.approx([-1.2276, -0.9590], abs=1e-2)
+        assert heights[name][-1] == pytest.approx(0.7096, abs=1e-3)
+    for name in ("momentum", "adam"):  # at the bottom
+        assert ends[name] == pytest.approx([3, np.sin(3)], abs=0.03)
+    assert np.argmax(heights["momentum"] < 0.01) < np.argmax(heights["adam"] < 0.01)
+    thrown = heights["sgd, too fast"]
+    assert np.sum(np.diff(thrown) > 0) > 100 and np.all(np.diff(heights["sgd"]) < 1e-12)
+    for slope, curvatures in result["bottoms"].values():
+        assert slope < 1e-3 and np.all(curvatures > 0)
+    assert "momentum         3.869" in printed and "( 3.00,  0.14)" in printed
+    assert result["picture"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_micrograd_moons(capsys, tmp_path):
+    result = micrograd_moons.main(folder=tmp_path)
+    printed = capsys.readouterr().out
+    assert len(result["losses"]) == micrograd_moons.STEPS
+    assert result["losses"][-1] < 0.01 < 1 < result["losses"][0]
+    assert result["accuracy"] == 1 and result["accuracy_new"] > 0.98
+    assert 0 < result["supports"] < 50
+    assert "a network 2-16-16-1 of 337 parameters" in printed.lower()
+    assert "right on 100% of the points" in printed and result["text"] in printed
+    assert result["text"].count("o") > 30 and result["text"].count("x") > 30
+    # Dots, where the network says o, are on the side of the upper moon.
+    lines = result["text"].splitlines()
+    assert "." in lines[0] and lines[-1].rstrip().endswith(".") and len(set(map(len, lines))) == 1
     assert result["picture"].read_bytes().startswith(b"\x89PNG")
 
 
