@@ -84,7 +84,7 @@ def inline_vmap(
     inner = copied(fn, current_trace().substitute)
     example_args, example_kwargs = tree.unflatten(treedef, leaves)
     graph, captured, out_treedef, out_leaves = subtrace(
-        lambda a, k: inner(*a, **k), example_args, example_kwargs, name=name_of(fn)
+        lambda a, k: inner(*a, **k), example_args, example_kwargs, of="vmap", name=name_of(fn)
     )
     places = [i for i, leaf in enumerate(leaves) if type(leaf) is Tracer and leaf.traced]
     flags = [i in mapped for i in places] + [False] * len(captured)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from gradc.api.backend import Options
+from gradc.api.changes import call_and_change
 from gradc.api.frames import caller, name_of
 from gradc.api.program import Program
 from gradc.api.signature import (
@@ -67,13 +68,15 @@ class Function:
         arguments = self.parameters.bind(args, kwargs)
         leaves, treedef = tree.flatten(arguments)
         for special in self.recent:
-            if special.treedef == treedef and special.accepts(leaves):
+            if special.treedef == treedef and special.accepts(leaves) and not special.changes(mode):
                 result = special.run(mode, leaves)
                 if result is not MISS:
                     return result, None
         special = self.find(arguments, leaves, treedef)
         if special.quick and special not in self.recent:
             self.recent = (special, *self.recent[: RECENT - 1])
+        if special.changes(mode):
+            return call_and_change(special, arguments, leaves), None
         native = special[mode]
         result, entry = native(special.given(leaves))
         given, named = arguments
@@ -167,6 +170,7 @@ class Function:
             traced.treedef,
             traced.leaves,
             traced.escaped,
+            traced.effects,
         )
         statics = [(i, leaf.value) for i, leaf in enumerate(leaves) if isinstance(leaf, Static)]
         known = [(i, x.value) for i, x in enumerate(leaves) if isinstance(x, Input) and x.value is not None]

@@ -118,7 +118,7 @@ def _program(
     args, kwargs = tree.unflatten(treedef, leaves)
     inner = copied(fn, current_trace().substitute)
     graph, captured, out_treedef, out_leaves = subtrace(
-        lambda a, k: inner(*a, **k), args, kwargs, name=name_of(fn)
+        lambda a, k: inner(*a, **k), args, kwargs, of=None, name=name_of(fn)
     )
     traced = [leaf for leaf in leaves if type(leaf) is Tracer and leaf.traced]
     positions = iter(range(len(traced)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradc.api import backend
 from gradc.api.backend import GRAPH_STAGES, STAGES
+from gradc.api.changes import call_and_change
 from gradc.api.frames import caller
 from gradc.api.function import Function
 from gradc.api.program import MODES, VALUE, VALUE_AND_GRAD, Output, template
@@ -50,7 +51,8 @@ class Lowered:
         """The graph at a stage: "traced", "grad", "optimized", "fused" or "planned"."""
         _check(stage, GRAPH_STAGES)
         if stage == "traced":
-            return self._special.program.graph
+            program = self._special.program
+            return program.whole if self.of == VALUE else program.graph
         graph, _ = self._special.graph(self.of)
         return backend.run_stages(graph, self._special.options, stage)
 
@@ -100,6 +102,12 @@ class Lowered:
                 caller(),
                 "pass arrays of the same shapes and dtypes, or lower the function for these",
             )
+        if special.changes(self.of):
+            if out is not None:
+                raise ArgumentError(
+                    "a function that changes its arguments has no out", caller(), "run(*args) without it"
+                )
+            return call_and_change(special, self._function.parameters.bind(args, kwargs), leaves)
         native = special[self.of]
         given = special.given(leaves)
         if out is None:

@@ -14,7 +14,7 @@ from gradc.api.signature import Arguments, Parameters, Target
 from gradc.ir.errors import ArgumentError, ShapeError, TraceError
 from gradc.ir.graph import Builder, Graph, zeros
 from gradc.passes.grad import grad
-from gradc.trace import Static, Tracer, rebuild, tree
+from gradc.trace import Effects, Static, Tracer, rebuild, tree
 
 VALUE, VALUE_AND_GRAD, GRAD = "value", "value_and_grad", "grad"
 MODES = (VALUE, VALUE_AND_GRAD, GRAD)
@@ -72,6 +72,21 @@ class Program:
     treedef: tree.TreeDef
     leaves: list[int | Static]
     escaped: tuple[int, ...] = ()
+    effects: Effects | None = None
+
+    @property
+    def whole(self) -> Graph:
+        """The graph that also computes what the function does to its arguments."""
+        if self.effects is None:
+            return self.graph
+        return self.graph.replace(outputs=[*self.graph.outputs, *self.effects.outputs])
+
+    def effect(self) -> Any:
+        """What the function does to its arguments, as the lists of `Effects`, with `Output`s of `whole`."""
+        assert self.effects is not None
+        first = len(self.graph.outputs)
+        outputs = [Output(first + i) for i in range(len(self.effects.outputs))]
+        return rebuild(self.effects.treedef, self.effects.leaves, outputs)
 
     def value(self) -> Any:
         """The tree of the function's result, with `Output`s for what the graph computes."""
@@ -90,14 +105,16 @@ class Program:
     def build(self, mode: str, graph: Graph | None = None) -> tuple[Graph, Any]:
         """The graph of a mode, and the tree that it returns, with `Output`s.
 
-        `graph` stands for the traced one, if passes have made it better. Errors: `ShapeError` or
+        For the value of a function that changes its arguments that is `(value, effect)`. `graph` stands for
+        `whole`, if passes have made it better. Errors: `ShapeError` or
         `TraceError`, at the function's `def`, where there is no loss to differentiate; `ArgumentError` for
         `wrt`.
         """
-        graph = graph or self.graph
+        graph = graph or self.whole
         value = self.value()
         if mode == VALUE:
-            return graph, value
+            return graph, (value if self.effects is None else (value, self.effect()))
+        graph = graph.replace(outputs=graph.outputs[: len(self.graph.outputs)])
         loss = self.loss(value)
         keep = list(range(len(graph.outputs)))
         if mode == GRAD:

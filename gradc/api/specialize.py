@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradc.api import backend
 from gradc.api.backend import Observer, Options
 from gradc.api.direct import direct_call
-from gradc.api.program import Output, Program, Template, template
+from gradc.api.program import VALUE, Output, Program, Template, template
 from gradc.api.signature import BY_VALUE, float_bits, kind_of, native_leaf
 from gradc.ir.graph import Graph
 from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
@@ -122,6 +122,10 @@ class Specialization:
                     self._natives[mode] = native
         return native
 
+    def changes(self, mode: str) -> bool:
+        """Whether a call changes its arguments: one for the value alone, of a function that does."""
+        return mode == VALUE and self.program.effects is not None
+
     def accepts(self, leaves: Sequence[Any]) -> bool:
         """Whether the static leaves and the known floats are those of this signature."""
         for i, cls, value in self._statics:
@@ -167,8 +171,8 @@ class Specialization:
         """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""
         if self._stable is None:
             if observer is not None:
-                observer.stage("traced", self.program.graph, self.seconds)
-            self._stable = backend.stabilize(self.program.graph, observer)
+                observer.stage("traced", self.program.whole, self.seconds)
+            self._stable = backend.stabilize(self.program.whole, observer)
         start = time.perf_counter()
         graph, shape = self.program.build(mode, self._stable)
         if observer is not None:

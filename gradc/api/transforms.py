@@ -17,6 +17,7 @@ from gradc.api.compiled import BoundCompiled, Compiled
 from gradc.api.compiled import compile as compile_
 from gradc.api.frames import caller, name_of, public
 from gradc.api.inline import inline_jvp, inline_vjp
+from gradc.api.program import VALUE
 from gradc.ir.errors import ArgumentError
 from gradc.trace import is_tracing, tree
 
@@ -62,7 +63,10 @@ def vjp(fn: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ..
     fn = original(fn)
     if is_tracing():
         return inline_vjp(fn, primals)
-    value = _compiled(fn)(*primals)
+    compiled = _compiled(fn)
+    special, _ = compiled._function.specialize(primals, {})
+    # What writes into its arguments gets others.
+    value = compiled(*(tree.map(_own, primals) if special.changes(VALUE) else primals))
     primals = tree.map(_own, primals)
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:

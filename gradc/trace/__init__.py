@@ -1,11 +1,13 @@
 """Tracing: from a plain NumPy function to a graph."""
 
+from gradc.trace.arguments import Effects
 from gradc.trace.control import cond, stop_gradient
 from gradc.trace.core import Input, Static, Traced, apply_graph, lift, rebuild, subtrace, trace
 from gradc.trace.state import NeedStatic, is_tracing
 from gradc.trace.tracer import Tracer
 
 __all__ = [
+    "Effects",
     "Input",
     "NeedStatic",
     "Static",

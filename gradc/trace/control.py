@@ -35,7 +35,7 @@ def cond(pred: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *
             ShapeError,
         )
     branches = [_numbers(fn) for fn in (if_true, if_false)]
-    traced = [subtrace(fn, *operands, name=fn.__name__) for fn in branches]
+    traced = [subtrace(fn, *operands, of="cond", name=fn.__name__) for fn in branches]
     (_, _, treedef, leaves), (_, _, other, other_leaves) = traced
     if treedef != other:
         fail(f"the branches of cond give different structures: {treedef} and {other}", None, ShapeError)

@@ -12,12 +12,14 @@ import numpy as np
 from gradc.ir import Builder, Graph, Type, Value, inline
 from gradc.trace import functions as _functions  # fills the table
 from gradc.trace import tree
+from gradc.trace.arguments import Arguments, Effects, Written
+from gradc.trace.cell import COPY, ArgumentCell, Cell
 from gradc.trace.copying import copied
 from gradc.trace.functions.selected import Selection
 from gradc.trace.lift import supported, traced, wrap
-from gradc.trace.source import locate
+from gradc.trace.source import fail, locate
 from gradc.trace.state import NeedStatic, Trace, current_trace
-from gradc.trace.tracer import Cell, Tracer
+from gradc.trace.tracer import Tracer
 
 assert _functions
 
@@ -48,13 +50,15 @@ class Traced:
 
     `graph.inputs` are all `Input` leaves in order; `leaves` has, for each leaf of the result's `treedef`,
     its position in `graph.outputs`, or a `Static` that passes through. `escaped` are the positions of the
-    Python floats whose values went, at least in part, where no gradient comes back from.
+    Python floats whose values went, at least in part, where no gradient comes back from. `effects` is what
+    the function does to its arguments, if it does something.
     """
 
     graph: Graph
     treedef: tree.TreeDef
     leaves: list[int | Static]
     escaped: tuple[int, ...] = ()
+    effects: Effects | None = None
 
 
 def trace(
@@ -67,7 +71,7 @@ def trace(
     """
     state = Trace()
     with state:
-        arguments = []
+        arguments: list[Any] = []
         for position, leaf in enumerate(leaves):
             if isinstance(leaf, Static):
                 arguments.append(state.substitute(leaf.value))
@@ -77,10 +81,12 @@ def trace(
                 state.floats[value] = position
             if leaf.value is not None:
                 state.known[value] = np.asarray(leaf.value, leaf.type.dtype)
-            arguments.append(_argument(value, leaf.weak))
+            arguments.append(Tracer(ArgumentCell(value), weak=leaf.weak))
         substitute = state.substitute
         substitute.objects.home = _package(fn)
-        args, kwargs = substitute.objects.arguments(tree.unflatten(treedef, arguments))
+        given = substitute.objects.arguments(tree.unflatten(treedef, arguments))
+        before = Arguments(given)
+        args, kwargs = given
         try:
             result = copied(fn, substitute)(*args, **kwargs)
         except NeedStatic:
@@ -91,15 +97,27 @@ def trace(
             raise
         if leak := substitute.write_back():
             raise leak
-        outputs, out_treedef, out_leaves = _results(result, substitute.objects.watch.result)
+        restore = substitute.objects.watch.result
+        outputs, out_treedef, out_leaves = _results(result, restore)
+        effects = _effects(arguments, before, restore)
         graph = state.builder.build(name, outputs, constants=state.constants)
     escaped = tuple([position for value, position in state.floats.items() if value in state.escaped])
-    return Traced(graph, out_treedef, out_leaves, escaped)
+    return Traced(graph, out_treedef, out_leaves, escaped, effects)
 
 
-def _argument(value: Value, weak: bool) -> Tracer:
-    """An argument: the caller's, so nobody writes into it."""
-    return Tracer(Cell(value, fixed="argument"), weak=weak)
+def _effects(arguments: list[Any], before: Arguments, restore: Callable[[Any], Any]) -> Effects | None:
+    """What was done to the arguments; None if nothing was."""
+    written: list[Written] = []
+    final: list[Tracer] = []
+    for position, x in enumerate(arguments):
+        if type(x) is Tracer and isinstance(cell := x.cell, ArgumentCell) and cell.version:
+            written.append(Written(position, cell.line, cell.reshaped))
+            final.append(Tracer(cell))
+    changed = before.changed()
+    if not written and not changed:
+        return None
+    outputs, treedef, leaves = _results((final, [content for _, content in changed]), restore)
+    return Effects(written, [path for path, _ in changed], treedef, leaves, outputs)
 
 
 def _package(fn: Any) -> str:
@@ -130,7 +148,11 @@ def _results(
 
 
 def subtrace(
-    fn: Callable[..., Any], *args: Any, name: str | None = None, stand_in: bool = False
+    fn: Callable[..., Any],
+    *args: Any,
+    of: str | None,
+    name: str | None = None,
+    stand_in: bool = False,
 ) -> tuple[Graph, list[Value], tree.TreeDef, list[int | Static]]:
     """Inside a trace: trace `fn` on trees of tracers into a graph of its own, closed by what it captures.
 
@@ -138,6 +160,9 @@ def subtrace(
     and static leaves are built in. Gives the graph, the outside values, and the structure and the leaves of
     the result as in `Traced`. With `stand_in` the arguments only give the types: in the loop that will run
     the graph their values are others.
+
+    `of` says whose function it is, such as "cond", if it must leave its arguments as they are; with None it
+    has copies of them: what it does to these is lost. Errors: `TraceError` if it changes what it must not.
     """
     state = current_trace()
     leaves, treedef = tree.flatten(args)
@@ -146,15 +171,24 @@ def subtrace(
         inner: list[Any] = []
         for leaf in leaves:
             if type(leaf) is not Tracer or not leaf.traced:
-                inner.append(state.substitute(leaf))
+                leaf = state.substitute(leaf)
+                if type(leaf) is Tracer and of is None:
+                    leaf = Tracer(Cell(leaf.array, leaf.name, fixed=COPY), weak=leaf.weak)
+                inner.append(leaf)
                 continue
             outer = leaf.value
             value = builder.add_input(outer.type, outer.name)
             if not stand_in:
                 state.same[value] = outer
-            inner.append(_argument(value, leaf.weak))
+            inner.append(Tracer(Cell(value, fixed=of and f"an argument of {of}"), weak=leaf.weak))
         arguments = state.substitute.objects.arguments(tree.unflatten(treedef, inner))
+        before = Arguments(arguments)
         result = copied(fn, state.substitute)(*arguments)
+        if of is not None and before.changed():
+            fail(
+                f"a container that is an argument of {of} is changed by the function",
+                "make a copy of it first, and return that: d = dict(d), layers = list(layers)",
+            )
         outputs, out_treedef, out_leaves = _results(result)
         label = name or getattr(fn, "__name__", "function")
         graph = builder.build(label, outputs)

@@ -162,6 +162,8 @@ class Array:
     def astype(
         self, dtype: Any, order: str = "K", casting: str = "", subok: bool = True, copy: bool = True
     ) -> Any:
+        if not copy and np.dtype(dtype) == self.dtype and not isinstance(self, float):
+            return self
         return _named(FUNCTIONS[converted](self, dtype))
 
     def copy(self, order: str = "C") -> Any:

@@ -32,7 +32,9 @@ def checkpoint(fn: Function) -> Function:
         if not is_tracing():
             return fn(*args, **kwargs)
         inner = copied(fn, current_trace().substitute)
-        graph, captured, treedef, leaves = subtrace(lambda a, k: inner(*a, **k), args, kwargs, name=_name(fn))
+        graph, captured, treedef, leaves = subtrace(
+            lambda a, k: inner(*a, **k), args, kwargs, of="checkpoint", name=_name(fn)
+        )
         if not graph.outputs:
             return rebuild(treedef, leaves, [])
         node = emit_node("call", *_traced((args, kwargs)), *captured, body=graph)
@@ -79,7 +81,9 @@ class _Custom:
         """The positions of the inputs for which the pullback has gradients."""
 
     def emit(self) -> Any:
-        body, captured, treedef, leaves = subtrace(self.value, *self.arguments, name=_name(self.fn))
+        body, captured, treedef, leaves = subtrace(
+            self.value, *self.arguments, of="custom_gradient", name=_name(self.fn)
+        )
         if not body.outputs:
             return rebuild(treedef, leaves, [])
         seeds = [wrap(Value(y.type)) if y.type.is_float else None for y in body.outputs]
@@ -87,7 +91,9 @@ class _Custom:
             treedef, [_no_cotangent(x) if isinstance(x, Static) else seeds[x] for x in leaves]
         )
         name = f"{_name(self.fn)}_pullback"
-        backward, more, _, _ = subtrace(self.gradients, *self.arguments, cotangent, name=name)
+        backward, more, _, _ = subtrace(
+            self.gradients, *self.arguments, cotangent, of="custom_gradient", name=name
+        )
         outside = list(dict.fromkeys([*captured, *more]))
         count = len(self.inputs)
         backward = _taking(backward, len(backward.inputs) - len(more), more, outside, count)

@@ -11,34 +11,35 @@ from gradc.ir.graph import current
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.ops.shape import inverse
 from gradc.ir.types import BOOL, Type
+from gradc.trace.cell import COPY, ArgumentCell, Step
 from gradc.trace.lift import any_traced, constant_value, key, operand, plain, shape_of, value_of, wrap
 from gradc.trace.pieces import put
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import described, fail
-from gradc.trace.tracer import Step, Tracer
+from gradc.trace.tracer import Tracer
 
 Ints = tuple[int, ...]
 
 
 def check_writable(x: Any, instead: str | None = None) -> None:
-    """Errors: `TraceError` if the array is the caller's, or belongs to another graph than the current one."""
+    """Errors: `TraceError` if the array is from outside, or belongs to another graph than the current one."""
     if type(x) is not Tracer:
         fail(
             f"gradc writes into arrays that the function makes, not into {described(x)}",
             "make the array in the function, as in out = np.zeros(shape)",
         )
     cell = x.cell
-    if cell.fixed == "argument":
-        name = cell.content.name if isinstance(cell.content, Value) else None
+    if x.weak:
+        fail("a Python float is a number, which cannot be written into", "x = np.array(x) first")
+    if cell.fixed == COPY:
+        cell.fixed = None
+        cell.write(np.array(cell.content))
+    if fixed := x.fixed or cell.fixed:
+        name = cell.name or (cell.content.name if isinstance(cell.content, Value) else None)
+        what = "an array from outside of the function" if fixed == "captured" else fixed
         fail(
-            f"gradc does not write into arguments: {name or 'this array'} is the caller's",
-            instead or "x = x.copy() first, then write into that, and return it",
-        )
-    if cell.fixed:
-        name = cell.name or "x"
-        fail(
-            f"gradc does not write into arrays from outside: {cell.name or 'this one'} is {cell.fixed}",
-            f"y = {name}.copy() first, then write into y",
+            f"gradc does not write into {what}{f': {name}' if name else ''}",
+            instead or f"y = {name or 'x'}.copy() first, then write into y",
         )
     if cell.builder is not current():
         fail(
@@ -114,6 +115,8 @@ def store(x: Tracer, value: Value) -> None:
     for k in reversed(range(len(x.path))):
         step = x.path[k]
         if step.op == "reshape":
+            if isinstance(cell, ArgumentCell) and _long(shapes[k]) != _long(shapes[k + 1]):
+                cell.reshaped = True
             value = emit("reshape", value, shape=shapes[k])
         elif step.op == "transpose":
             value = emit("transpose", value, axes=inverse(step.attrs["axes"]))
@@ -131,6 +134,11 @@ def _shape_after(step: Step, shape: Ints) -> Ints:
     if step.op == "transpose":
         return tuple(shape[a] for a in step.attrs["axes"])
     return step.attrs["shape" if step.op == "reshape" else "sizes"]
+
+
+def _long(shape: Ints) -> Ints:
+    """The sizes of the axes that are not of size 1."""
+    return tuple(n for n in shape if n != 1)
 
 
 def _overlaid(content: Value, step: Step, value: Value) -> Value:

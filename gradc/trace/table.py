@@ -20,14 +20,15 @@ from gradc.trace.state import current_trace
 from gradc.trace.tracer import Cell, Tracer, name_result
 
 
-def implements(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def implements(*originals: Any, views: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The decorated function is what NumPy's `originals` mean for traced arguments.
 
-    With concrete arguments only, NumPy itself runs. Results are named after the user's variables.
+    With concrete arguments only, NumPy itself runs. Results are named after the user's variables. They are
+    arrays of their own, unless `views` says that they may share memory with an argument, as NumPy's do.
     """
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
-        entry = _entry(fn, originals[0])
+        entry = _entry(fn, originals[0], views)
         for original in originals:
             FUNCTIONS[original] = entry
         return entry
@@ -61,14 +62,15 @@ def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[...
     return register
 
 
-def _entry(fn: Callable[..., Any], original: Any) -> Callable[..., Any]:
+def _entry(fn: Callable[..., Any], original: Any, views: bool = False) -> Callable[..., Any]:
     @wraps(fn)
     def entry(*args: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
             return _into(entry, args, kwargs)
         if not any_traced(args) and not (kwargs and any_traced(kwargs)):
             return run_concrete(original, args, kwargs)
-        return name_result(_apart(fn(*args, **kwargs), args), sys._getframe(1))
+        result = fn(*args, **kwargs)
+        return name_result(result if views else _apart(result, args), sys._getframe(1))
 
     return entry
 

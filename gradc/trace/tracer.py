@@ -5,75 +5,18 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
-from gradc.ir import OPS, Builder, Type, Value
-from gradc.ir.graph import current, is_building
+from gradc.ir import OPS, Type, Value
+from gradc.ir.graph import is_building
+from gradc.trace.cell import Cell, Step
 from gradc.trace.known import elements, escape
 from gradc.trace.methods import Array
-from gradc.trace.pieces import Pieces, emit_in, joined, taken
+from gradc.trace.pieces import Pieces, emit_in
 from gradc.trace.source import fail, names_for_result
 from gradc.trace.state import current_trace
-
-
-class Cell:
-    """The memory that an array and all views of it share: a value of the graph, or a concrete array.
-
-    A value that was written into may be `Pieces`. `version` counts the writes, so that views know when what
-    they remember is stale. `fixed` says why nobody may write. What is read is emitted into `builder`, the one
-    of the graph that the cell was made in.
-    """
-
-    __slots__ = ("builder", "content", "fixed", "name", "version")
-
-    def __init__(
-        self, content: Value | np.ndarray, name: str | None = None, *, fixed: str | None = None
-    ) -> None:
-        self.content: Value | Pieces | np.ndarray = content
-        self.name = name
-        self.fixed = fixed
-        self.version = 0
-        self.builder = current() if is_building() else None
-
-    def read(self, path: tuple[Step, ...] = ()) -> Value | np.ndarray:
-        """What the view along a path is now."""
-        content = self.content
-        if type(content) is Pieces:
-            assert self.builder is not None
-            if path and path[0].op == "slice" and path[0].is_block:
-                attrs = path[0].attrs
-                content = joined(taken(content, attrs["starts"], attrs["sizes"]), self.builder)
-                path = path[1:]
-            else:
-                content = self.content = joined(content, self.builder)
-        for step in path:
-            content = step.read(content, self.builder)  # type: ignore[arg-type]
-        return content  # type: ignore[return-value]
-
-    def write(self, content: Value | Pieces | np.ndarray) -> None:
-        self.content = content
-        self.version += 1
-
-
-class Step(NamedTuple):
-    """One step from an array to a view of it: an op that only moves elements, and its attributes."""
-
-    op: str
-    attrs: dict[str, Any]
-
-    @property
-    def is_block(self) -> bool:
-        """Whether it takes neighbours only, for a slice."""
-        sizes, steps = self.attrs["sizes"], self.attrs["steps"]
-        return all(step == 1 or n <= 1 for n, step in zip(sizes, steps, strict=True))
-
-    def read(self, content: Value | np.ndarray, builder: Builder | None) -> Value | np.ndarray:
-        if isinstance(content, Value):
-            assert builder is not None
-            return emit_in(builder, self.op, content, **self.attrs)
-        return OPS[self.op].numpy(content, **self.attrs)  # a view, for NumPy's own arrays
 
 
 class Tracer(Array):
@@ -81,16 +24,20 @@ class Tracer(Array):
 
     A traced one holds a value of the graph. A concrete one (a captured array, or `np.zeros(3)`) knows its
     elements: operations on concrete operands only run in NumPy at once, and every static use works.
-    `weak` marks Python floats, which do not decide the dtype of a result.
+    `weak` marks Python floats, which do not decide the dtype of a result; `fixed` says why nobody may write
+    by way of this view.
     """
 
-    __slots__ = ("_read", "cell", "path", "weak")
+    __slots__ = ("_read", "cell", "fixed", "path", "weak")
     __array_priority__ = 1000.0
 
-    def __init__(self, cell: Cell, path: tuple[Step, ...] = (), *, weak: bool = False) -> None:
+    def __init__(
+        self, cell: Cell, path: tuple[Step, ...] = (), *, weak: bool = False, fixed: str | None = None
+    ) -> None:
         self.cell = cell
         self.path = path
         self.weak = weak
+        self.fixed = fixed
         self._read: tuple[int, Value | np.ndarray] | None = None
 
     # What it holds.
@@ -143,27 +90,34 @@ class Tracer(Array):
             assert self.cell.builder is not None
             return Tracer(Cell(emit_in(self.cell.builder, op, self.value, **attrs)))
         if type(self.cell.content) is Pieces:
-            view = Tracer(self.cell, (*self.path, step))
+            view = Tracer(self.cell, (*self.path, step), fixed=self.fixed)
             view._read = self.cell.version, self.cell.read(view.path)
             return view
         before = self.content
         after = step.read(before, self.cell.builder)
         if isinstance(after, np.ndarray) and after.size and not np.may_share_memory(before, after):
             return Tracer(Cell(after))  # where NumPy copies, too
-        view = Tracer(self.cell, (*self.path, step))
+        view = Tracer(self.cell, (*self.path, step), fixed=self.fixed)
         view._read = self.cell.version, after
         return view
 
-    def _copies(self, shape: tuple[int, ...]) -> bool:
-        """Whether NumPy copies where this view of an array in rows is given another shape."""
+    @property
+    def layout(self) -> np.ndarray:
+        """An array that lies in memory like this one, if the whole is in C order; not to be read."""
+        if not self.traced:
+            return self.array
         whole = Tracer(self.cell).type
         strides = [whole.dtype.itemsize * math.prod(whole.shape[i + 1 :]) for i in range(whole.ndim)]
         # Strides without memory: only views are taken of it.
         probe: Any = np.lib.stride_tricks.as_strided(np.empty((), whole.dtype), whole.shape, strides)
         for step in self.path:
             probe = OPS[step.op].numpy(probe, **step.attrs)
+        return probe
+
+    def _copies(self, shape: tuple[int, ...]) -> bool:
+        """Whether NumPy copies where this view of an array in rows is given another shape."""
         try:
-            np.reshape(probe, shape, copy=False)
+            np.reshape(self.layout, shape, copy=False)
         except ValueError:
             return True
         return False

@@ -120,14 +120,30 @@ def leaked() -> Any:
 CAPTURED = np.ones(3)
 
 
-def write_into_an_argument(x: Any) -> Any:
+def write_into_an_argument(x: Any, y: Any = 1.0) -> Any:
     x[0] = 1.0
-    return np.sum(x)
+    return np.sum(x * y)
 
 
-def add_into_an_argument(x: Any) -> Any:
-    x += 1
-    return np.sum(x)
+def write_into_a_view(x: Any) -> Any:
+    np.broadcast_to(x, (2, 3))[0] = 1.0
+    return x
+
+
+def write_in_a_branch(x: Any) -> Any:
+    def doubled(x: Any) -> Any:
+        x *= 2
+        return x
+
+    return gradc.cond(x[0] > 0, doubled, lambda x: x, x)
+
+
+def add_to_a_dict_in_a_branch(x: Any) -> Any:
+    def added(d: Any) -> Any:
+        d["y"] = d["x"]
+        return d["x"]
+
+    return gradc.cond(x[0] > 0, added, lambda d: d["x"], {"x": x})
 
 
 def write_into_a_captured_array(x: Any) -> Any:
@@ -158,8 +174,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "math": lambda: gradc.compile(math_of_an_array)(x3),
     "range": lambda: gradc.compile(range_over_a_traced_length)(x3),
     "unsupported": lambda: gradc.compile(unsupported_function)(x23),
-    "write-argument": lambda: gradc.compile(write_into_an_argument)(x3),
-    "write-argument-augmented": lambda: gradc.compile(add_into_an_argument)(x3),
+    "write-read-only": lambda: gradc.compile(write_into_an_argument)(np.broadcast_to(1.0, 3)),
+    "write-overlap": lambda: gradc.compile(write_into_an_argument)(x3[1:], x3[:-1]),
+    "write-broadcast": lambda: gradc.compile(write_into_a_view)(x3),
+    "write-branch": lambda: gradc.compile(write_in_a_branch)(x3),
+    "write-dict-in-branch": lambda: gradc.compile(add_to_a_dict_in_a_branch)(x3),
     "write-captured": lambda: gradc.compile(write_into_a_captured_array)(x3),
     "unknown-length": lambda: gradc.compile(unknown_length)(x3),
     "attribute": lambda: Recurrent().step(x3),

@@ -19,7 +19,7 @@ from gradc.trace.tracer import Tracer
 Labels = tuple[str, ...]
 
 
-@implements(np.einsum)
+@implements(np.einsum, views=True)
 def einsum(*args: Any, out: Any = None, optimize: Any = False, dtype: Any = None, **kwargs: Any) -> Tracer:
     if out is not None:
         no_writes("out= of np.einsum")
@@ -125,6 +125,8 @@ def _prepared(x: Tracer, labels: Labels, sizes: dict[str, int]) -> Pair:
             n = x.shape[0]
             line = reshaped(x, (n * n, *x.shape[2:]))
             steps = (n + 1, *[1] * (line.ndim - 1))
+            if line.cell is not x.cell:
+                line = Tracer(line.cell, fixed="the diagonal of a part of an array, by einsum")
             x = line.seen("slice", starts=(0,) * line.ndim, sizes=(n, *line.shape[1:]), steps=steps)
             labels = labels[1:]
     kept = [i for i, label in enumerate(labels) if x.shape[i] == sizes[label] or x.shape[i] != 1]

@@ -42,7 +42,7 @@ def _strong(x: Any) -> np.dtype:
 
 
 @implements(np.array)
-def array(
+def new_array(
     object: Any,
     dtype: Any = None,
     *,
@@ -63,11 +63,37 @@ def array(
     return reshaped(x, (1,) * (ndmin - x.ndim) + x.shape) if ndmin > x.ndim else x
 
 
-@implements_view(np.asarray, np.ascontiguousarray, np.asfortranarray, np.asanyarray)
+@implements_view(np.array)
+def array(object: Any, dtype: Any = None, *, copy: Any = True, ndmin: int = 0, **options: Any) -> Tracer:
+    if copy or ndmin:
+        return new_array(object, dtype, copy=copy, ndmin=ndmin, **options)
+    return asarray(object, dtype)
+
+
+@implements_view(np.asarray, np.asanyarray)
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, **_: Any) -> Tracer:
     """The same array, if it is one of the dtype wanted."""
-    same = isinstance(a, Tracer) and not a.weak and (dtype is None or np.dtype(dtype) == a.dtype)
-    return a if same and not copy else array(a, dtype)
+    if order in ("C", "F"):
+        return _laid_out(a, dtype, order)
+    same = type(a) is Tracer and not a.weak and (dtype is None or np.dtype(dtype) == a.dtype)
+    return a if same and not copy else new_array(a, dtype)
+
+
+@implements_view(np.ascontiguousarray)
+def ascontiguousarray(a: Any, dtype: Any = None, **_: Any) -> Tracer:
+    return FUNCTIONS[np.atleast_1d](_laid_out(a, dtype, "C"))
+
+
+@implements_view(np.asfortranarray)
+def asfortranarray(a: Any, dtype: Any = None, **_: Any) -> Tracer:
+    return _laid_out(a, dtype, "F")
+
+
+def _laid_out(a: Any, dtype: Any, order: str) -> Tracer:
+    """The same array if it lies in memory in this order, as far as the trace knows; else a copy."""
+    x = asarray(a, dtype)
+    flags = x.layout.flags
+    return x if (flags.c_contiguous if order == "C" else flags.f_contiguous) else x.copy()
 
 
 def _nest(x: Any) -> tuple[list[Any], tuple[int, ...]]:

@@ -24,7 +24,9 @@ def operands(*xs: Any) -> tuple[list[Tracer], np.dtype]:
     arrays = [operand(x) for x in xs]
     dtype = common_dtype(*arrays)
     inner = np.dtype(np.int64) if dtype == _BOOL else dtype
-    return [wrap(value_of(x, inner)) for x in arrays], dtype
+    return [
+        x if type(x) is Tracer and x.traced and x.dtype == inner else wrap(value_of(x, inner)) for x in arrays
+    ], dtype
 
 
 def _finished(x: Tracer, dtype: np.dtype) -> Tracer:

@@ -11,6 +11,7 @@ from gradc.ir import ShapeError, emit
 from gradc.trace.lift import any_traced, common_dtype, common_shape, operand, plain, traced, value_of, wrap
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
+from gradc.trace.store import assign
 from gradc.trace.table import implements, no_writes
 from gradc.trace.tracer import Tracer
 
@@ -79,9 +80,12 @@ def fix(x: Any, out: Any = None) -> Tracer:
     return FUNCTIONS[np.trunc](x)
 
 
-@implements(np.nan_to_num)
+@implements(np.nan_to_num, views=True)
 def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tracer:
     v = traced(x)
+    if not copy and type(x) is Tracer:
+        assign(x, nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf))
+        return x
     if v.dtype.kind != "f":
         return FUNCTIONS[np.copy](v)
     limits = np.finfo(v.dtype)

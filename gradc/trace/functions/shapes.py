@@ -11,7 +11,6 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from gradc.ir import ShapeError, emit
 from gradc.trace.lift import (
     any_traced,
-    broadcast,
     cast,
     common_shape,
     key,
@@ -85,6 +84,11 @@ def reshape(a: Any, shape: Any = None, order: str = "C", *, newshape: Any = None
     if any(n < 0 for n in wanted) or int(np.prod(wanted)) != x.size:
         shown = shape_of(newshape if shape is None else shape)
         fail(f"cannot reshape an array of shape {x.shape} ({x.size} elements) into {shown}", None, ShapeError)
+    if order in ("A", "K") and sum(n > 1 for n in x.shape) > 1:
+        fail(
+            f"order={order!r} depends on how an array lies in memory, which a trace does not know",
+            'order="C"',
+        )
     if order == "F":
         return transpose(reshaped(transpose(x), wanted[::-1]))
     return reshaped(x, wanted)
@@ -183,20 +187,30 @@ def _each(fn: Any, arrays: tuple[Any, ...]) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-@implements(np.broadcast_to)
+@implements_view(np.broadcast_to)
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Tracer:
-    x, wanted = traced(array), shape_of(shape)
+    x, wanted = tracer(array), shape_of(shape)
     tail = wanted[len(wanted) - x.ndim :]
     if len(wanted) < x.ndim or any(n not in (1, m) for n, m in zip(x.shape, tail, strict=True)):
         fail(f"an array of shape {x.shape} does not broadcast to {wanted}", None, ShapeError)
-    return wrap(broadcast(x.value, wanted))
+    return _repeated(x, wanted)
 
 
-@implements(np.broadcast_arrays)
+def _repeated(x: Tracer, shape: tuple[int, ...]) -> Tracer:
+    """A view in which elements are repeated, for reading only."""
+    lead = len(shape) - x.ndim
+    axes = tuple(lead + i for i, n in enumerate(x.shape) if n == shape[lead + i])
+    y = reshaped(x, tuple(shape[a] for a in axes))
+    if y.shape != shape:
+        y = y.seen("broadcast", shape=shape, axes=axes)
+    return Tracer(y.cell, y.path, fixed="a broadcast view, whose elements share memory")
+
+
+@implements_view(np.broadcast_arrays)
 def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Tracer, ...]:
-    xs = [traced(x) for x in args]
+    xs = [tracer(x) for x in args]
     shape = common_shape(*xs)
-    return tuple([wrap(broadcast(x.value, shape)) for x in xs])
+    return tuple([_repeated(x, shape) for x in xs])
 
 
 @implements_view(np.flip)
@@ -314,9 +328,9 @@ def isrealobj(x: Any) -> bool:
     return True
 
 
-@implements(np.real)
+@implements_view(np.real)
 def real(val: Any) -> Tracer:
-    return traced(val)
+    return tracer(val)
 
 
 @implements(np.imag)
