@@ -85,6 +85,16 @@ def expit_meaning(x: np.ndarray) -> np.ndarray:
     return np.where(z >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
 
 
+def _tanh_slope(y: Value, x: Value) -> Value:
+    """1 - y² without cancellation: (1 + |y|)² exp(-2 |x|).
+
+    The sign of both is a selection, so that either side has all its derivatives at 0.
+    """
+    positive = x > 0
+    size, more = where(positive, x, -x), where(positive, y, -y) + 1
+    return more * more * _exp(size * -2)
+
+
 neg = unary("neg", np.negative, vjp=lambda g, y, x: -g, kinds=NUMBER)
 abs_ = unary("abs", np.abs, vjp=lambda g, y, x: g * _sign(x), kinds=NUMBER)
 sign = unary("sign", np.sign, kinds=NUMBER)
@@ -93,8 +103,9 @@ exp2 = unary("exp2", np.exp2, vjp=lambda g, y, x: g * (y * math.log(2)))
 # Not y + 1, which cancels where exp(x) is small.
 expm1 = unary("expm1", np.expm1, vjp=lambda g, y, x: g * _exp(x))
 log = unary("log", np.log, vjp=lambda g, y, x: g / x)
-log2 = unary("log2", np.log2, vjp=lambda g, y, x: g / (x * math.log(2)))
-log10 = unary("log10", np.log10, vjp=lambda g, y, x: g / (x * math.log(10)))
+# The constants apart: x times one may overflow.
+log2 = unary("log2", np.log2, vjp=lambda g, y, x: g / x * (1 / math.log(2)))
+log10 = unary("log10", np.log10, vjp=lambda g, y, x: g / x * (1 / math.log(10)))
 log1p = unary("log1p", np.log1p, vjp=lambda g, y, x: g / (x + 1))
 sqrt = unary("sqrt", np.sqrt, vjp=lambda g, y, x: g / (y * 2))
 cbrt = unary("cbrt", np.cbrt, vjp=lambda g, y, x: g / (y * y * 3))
@@ -106,13 +117,14 @@ arccos = unary("arccos", np.arccos, vjp=lambda g, y, x: -g / _sqrt((1 - x) * (1 
 arctan = unary("arctan", np.arctan, vjp=lambda g, y, x: g / (1 + x * x))
 sinh = unary("sinh", np.sinh, vjp=lambda g, y, x: g * _cosh(x))
 cosh = unary("cosh", np.cosh, vjp=lambda g, y, x: g * _sinh(x))
-tanh = unary("tanh", np.tanh, vjp=lambda g, y, x: g * (1 - y * y))
+tanh = unary("tanh", np.tanh, vjp=lambda g, y, x: g * _tanh_slope(y, x))
 arcsinh = unary("arcsinh", np.arcsinh, vjp=lambda g, y, x: g / _hypot(x, full_like(1, x)))
 arccosh = unary("arccosh", np.arccosh, vjp=lambda g, y, x: g / _sqrt((x - 1) * (x + 1)))
 arctanh = unary("arctanh", np.arctanh, vjp=lambda g, y, x: g / ((1 - x) * (1 + x)))
 erf = unary("erf", erf_meaning, vjp=lambda g, y, x: g * (_exp(-(x * x)) * (2 / math.sqrt(math.pi))))
 erfc = unary("erfc", erfc_meaning, vjp=lambda g, y, x: g * (_exp(-(x * x)) * (-2 / math.sqrt(math.pi))))
-expit = unary("expit", expit_meaning, vjp=lambda g, y, x: g * (y * (1 - y)))
+# Not 1 - y, which cancels where y is near 1.
+expit = unary("expit", expit_meaning, vjp=lambda g, y, x: g * (y * _expit(-x)))
 floor = unary("floor", np.floor)
 ceil = unary("ceil", np.ceil)
 trunc = unary("trunc", np.trunc)
@@ -136,16 +148,23 @@ arctan2 = binary(
 hypot = binary(
     "hypot",
     np.hypot,
-    vjp=lambda g, y, a, b: (g * (a / where(equal(y, 0), 1, y)), g * (b / where(equal(y, 0), 1, y))),
+    vjp=lambda g, y, a, b: (g * _part(a, y), g * _part(b, y)),
     kinds=FLOAT,
 )
 
 
+def _part(a: Value, y: Value) -> Value:
+    """a / y, and 0 at the origin, with all its derivatives."""
+    origin = equal(y, 0)
+    return where(origin, 0, a / where(origin, 1, y))
+
+
 def _unit(a: Value, b: Value) -> Value:
-    """a / (a² + b²), without overflow in the squares, and 0 at the origin."""
+    """a / (a² + b²), without overflow in the squares; 0 at the origin and at infinity."""
     h = _hypot(a, b)
-    h = where(equal(h, 0), 1, h)
-    return a / h / h
+    edge = equal(h, 0) | equal(h, math.inf)
+    h = where(edge, 1, h)
+    return where(edge, 0, a / h / h)
 
 
 def logaddexp_vjp(g: Cotangent, y: Value, a: Value, b: Value) -> tuple[Cotangent, Cotangent]:
@@ -156,8 +175,10 @@ def logaddexp_vjp(g: Cotangent, y: Value, a: Value, b: Value) -> tuple[Cotangent
 
 
 def power_vjp(g: Cotangent, y: Value, a: Value, b: Value) -> tuple[Cotangent, Cotangent]:
-    """b a**(b-1) and y log(a); 0 for a**0 in `a`, and for a <= 0 in `b` (a subgradient at a = 0)."""
-    da = where(equal(b, 0), 0, b * _power(a, b - 1))
+    """b a**(b-1) and y log(a); 0 for 0**0 in `a`, and for a <= 0 in `b` (a subgradient at a = 0)."""
+    slope = _power(a, b - 1)
+    # Only where 0 meets an infinity: elsewhere b = 0 has second derivatives.
+    da = b * where(equal(b, 0) & equal(_abs(slope), math.inf), 0, slope)
     positive = a > 0
     return g * da, g * where(positive, y * _log(where(positive, a, 1)), 0)
 

@@ -22,9 +22,13 @@ def _spread(reduced: Value, x: Value, axes: Axes) -> Value:
     return emit("broadcast", reduced, shape=x.shape, axes=_others(x, axes))
 
 
-def _finite_maximum(x: Value, axes: Axes) -> Value:
-    """What to subtract before exp. It has no gradient, since the result does not depend on it."""
-    m = emit("stop_gradient", emit("reduce_max", x, axes=axes))
+def _maximum(x: Value, axes: Axes) -> Value:
+    """It has no gradient, since the result from which it is subtracted first does not depend on it."""
+    return emit("stop_gradient", emit("reduce_max", x, axes=axes))
+
+
+def _if_finite(m: Value) -> Value:
+    """What to subtract before exp."""
     finite = emit("lt", emit("abs", m), constant(math.inf, m.type))
     return emit("where", finite, m, constant(0, m.type))
 
@@ -72,16 +76,20 @@ def _summed_exponent(value: Value) -> tuple[Value, Axes] | None:
 
 @rewrites("log")
 def log_sum_exp(node: Node) -> Value | None:
-    """log(sum(exp(x))) => m + log(sum(exp(x - m))), m = max(x) where that is finite, else 0"""
+    """log(sum(exp(x))) => m + log(sum(exp(x - m))), m = max(x)
+
+    Inside, m is 0 where it is infinite. The gradient at a row of -inf is 0, since the sum is made 1 there.
+    """
     found = _summed_exponent(node.inputs[0])
     if found is None:
         return None
     x, axes = found
     if not x.type.size or is_shifted(x, axes):
         return None
-    m = _finite_maximum(x, axes)
-    total = emit("reduce_sum", emit("exp", x - _spread(m, x, axes)), axes=axes)
-    return emit("log", total) + m
+    m = _maximum(x, axes)
+    total = emit("reduce_sum", emit("exp", x - _spread(_if_finite(m), x, axes)), axes=axes)
+    nothing = emit("cast", emit("eq", total, constant(0, total.type)), type=total.type)
+    return emit("log", total + nothing) + m
 
 
 def _softmax(x: Value, axes: Axes) -> Value:
@@ -103,7 +111,7 @@ def softmax(node: Node) -> Value | None:
     if numerator.inputs[0] is not x or spread.attrs["axes"] != _others(x, axes) or not x.type.size:
         return None
     if not is_shifted(x, axes):
-        return _softmax(x - _spread(_finite_maximum(x, axes), x, axes), axes)
+        return _softmax(x - _spread(_if_finite(_maximum(x, axes)), x, axes), axes)
     free = _without_gradient(x)
     return None if free is None else _softmax(free, axes)
 

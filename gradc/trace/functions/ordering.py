@@ -171,10 +171,12 @@ def _at_traced(rows: Tracer, q: Tracer) -> Tracer:
     """Linear quantiles for a traced q, through which gradients flow too."""
     n = rows.shape[-1]
     at = q * (n - 1)
-    floor = FUNCTIONS[np.floor](at)
+    # The last quantile is the end of the last interval, from which it has its derivative.
+    floor = FUNCTIONS[np.minimum](FUNCTIONS[np.floor](at), max(n - 2, 0))
     low = floor.astype(np.int64)
-    high = FUNCTIONS[np.minimum](low + 1, n - 1)
-    return _interpolated(rows[..., low], rows[..., high], at - floor)
+    first, last = rows[..., low], rows[..., FUNCTIONS[np.minimum](low + 1, n - 1)]
+    beyond = (at == n - 1) & ~FUNCTIONS[np.isfinite](first)  # NumPy does not look there
+    return _interpolated(FUNCTIONS[np.where](beyond, last, first), last, at - floor)
 
 
 quantile = implements(np.quantile)(_quantile(np.quantile, 1))

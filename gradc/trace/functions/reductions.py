@@ -175,10 +175,15 @@ def mean(
 
 
 def root(x: Tracer) -> Tracer:
-    """The square root with derivative 0 at 0: the subgradient there of a norm or a standard deviation."""
+    """The square root, 0 with all its derivatives at 0: the subgradient of a norm or standard deviation."""
+    return without_zero(x, FUNCTIONS[np.sqrt])
+
+
+def without_zero(x: Tracer, function: Callable[[Tracer], Tracer]) -> Tracer:
+    """A function that is 0 at 0, and has no derivatives there."""
     where = FUNCTIONS[np.where]
     zero = FUNCTIONS[np.equal](x, 0)
-    return where(zero, x, FUNCTIONS[np.sqrt](where(zero, np.ones((), x.dtype), x)))
+    return where(zero, np.zeros((), x.dtype), function(where(zero, np.ones((), x.dtype), x)))
 
 
 @implements(np.var)
@@ -279,7 +284,8 @@ def _vector_norm(v: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
     if ord == 1:
         return sum(size, axes, keepdims=keepdims)
     total = sum(size**ord, axes, keepdims=keepdims)
-    return total ** np.reciprocal(np.asarray(ord, v.dtype))
+    inverse = np.reciprocal(np.asarray(ord, v.dtype))
+    return without_zero(total, lambda x: x**inverse) if ord > 0 else total**inverse
 
 
 def _without_nan(original: Any, reduction: Callable[..., Any], otherwise: float) -> None:

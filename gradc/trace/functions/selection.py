@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -123,14 +124,25 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     return FUNCTIONS[np.all](same)
 
 
+_SINC = [(-1) ** k / math.factorial(2 * k + 1) for k in reversed(range(10))]
+"""sin(y) / y as a polynomial in y², for |y| < 1."""
+
+
 @implements(np.sinc)
 def sinc(x: Any) -> Tracer:
     v = traced(x)
     if v.dtype.kind != "f":
         v = v.astype(np.float64)
-    zero = FUNCTIONS[np.equal](v, 0)
-    y = np.pi * where(zero, np.ones((), v.dtype), v)
-    return where(zero, np.ones((), v.dtype), FUNCTIONS[np.sin](y) / y)
+    # The series has all derivatives at 0; those of the quotient cancel near it.
+    y = np.pi * v
+    square = y * y
+    near = square < 1
+    z = where(near, square, np.zeros((), v.dtype))
+    series = z * _SINC[0] + _SINC[1]
+    for coefficient in _SINC[2:]:
+        series = series * z + coefficient
+    y = where(near, np.ones((), v.dtype), y)
+    return where(near, series, FUNCTIONS[np.sin](y) / y)
 
 
 @implements(np.polyval)

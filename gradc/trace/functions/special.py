@@ -22,8 +22,9 @@ for _name in ("expit", "erf", "erfc", "exp2", "expm1", "log1p", "cbrt"):
 
 
 def _times(x: Value, log: Value, y: Value) -> Value:
-    """x * log, but 0 where x is 0, unless y is NaN."""
-    return where(emit("eq", x, full_like(0, x)) & ~isnan(y), 0, x * log)
+    """x * log, but 0 where x is 0, unless y is NaN. There the derivative in x is log where that is finite."""
+    edge = emit("eq", x, full_like(0, x)) & ~isnan(y) & ~(emit("abs", log) < math.inf)
+    return where(edge, 0, x * log)
 
 
 @scipy_ufunc("xlogy")
@@ -45,11 +46,6 @@ def log_expit(x: Value) -> Value:
 @scipy_ufunc("logit")
 def logit(x: Value) -> Value:
     return emit("log", x) - emit("log1p", -x)
-
-
-@scipy_ufunc("softplus")
-def softplus(x: Value) -> Value:
-    return emit("logaddexp", full_like(0, x), x)
 
 
 @scipy_ufunc("entr")
@@ -119,10 +115,19 @@ def logsumexp(
     sign = FUNCTIONS[np.sign](total)
     if return_sign:
         total = FUNCTIONS[np.absolute](total)
-    result = FUNCTIONS[np.log](total) + shift
+    if weights is None:
+        # A total of 0 is that of a row of -inf: it may be 1 as well, and then the gradient is 0, not 0 / 0.
+        result = FUNCTIONS[np.log](total + FUNCTIONS[np.equal](total, 0)) + _top(x, axis)
+    else:
+        result = FUNCTIONS[np.log](total) + shift
     if not keepdims:
         result, sign = [FUNCTIONS[np.squeeze](v, axis) for v in (result, sign)]
     return (result, sign) if return_sign else result
+
+
+@implements_scipy("softplus")
+def softplus(x: Any) -> Tracer:
+    return FUNCTIONS[np.logaddexp](0, x)
 
 
 @implements_scipy("softmax")

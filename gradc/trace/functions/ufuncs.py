@@ -193,10 +193,11 @@ def heaviside(x: Value, at_zero: Value) -> Value:
 
 @ufunc(np.logaddexp2)
 def logaddexp2(a: Value, b: Value) -> Value:
-    """max + log2(1 + 2**-|a - b|)."""
-    same = emit("eq", a, b)  # infinities too, whose difference is NaN
-    distance = where(same, 0, emit("abs", a - b))
-    return emit("maximum", a, b) + emit("log1p", emit("exp2", -distance)) * (1 / math.log(2))
+    """high + log2(1 + 2**(low - high)): a selection, so that either side has all its derivatives at ties."""
+    first = a > b
+    high, low = where(first, a, b), where(first, b, a)
+    same = emit("eq", a, b) & emit("eq", emit("abs", a), full_like(math.inf, a))
+    return high + emit("log1p", emit("exp2", where(same, 0, low - high))) * (1 / math.log(2))
 
 
 @ufunc(np.deg2rad, np.radians)
