@@ -40,7 +40,8 @@ bench: $(VENV)/stamp-bench
 fuzz: $(VENV)/stamp-test
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-docs: $(VENV)/stamp-docs
+docs: $(VENV)/stamp-docs $(VENV)/stamp-test
+	$(BIN)/python -m docs
 	$(BIN)/pdoc --math --output-directory build/docs gradc
 
 clean:

@@ -1,0 +1,77 @@
+"""Writes the pages that are made of facts in the code: `python -m docs`.
+
+`docs/edges.md` shows what `tests/api/edges_cases.py` says and the tests check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tests.api.edges_cases import SECTIONS, Edge
+
+FOLDER = Path(__file__).parent
+
+EDGES = """# Gradients at the edge
+
+What gradc gives where a function has a kink, a pole, a tie, or ends. Values are NumPy's and SciPy's. Where a
+function has no derivative the gradient is a subgradient: the mean of the slopes around, or the slope of the
+branch that is taken. Shares of a tie sum to 1. Where a derivative is infinite, so is the gradient. A branch
+that `np.where` does not take contributes 0, whatever its value or slope is.
+
+`python -m docs` writes this page from `tests/api/edges_cases.py`. The tests find the same numbers in the
+graphs of all stages and in the native code, and hold them against the slopes on both sides. For an array the
+last column has a matrix; an empty one says that the order of derivatives matters, or that there is none.
+"""
+
+
+def number(x: float) -> str:
+    """At most five digits."""
+    if np.isinf(x):
+        return "∞" if x > 0 else "-∞"
+    text = f"{x:.5g}"
+    return "0" if text == "-0" else text
+
+
+def numbers(x: object) -> str:
+    """A number, or nested lists of numbers."""
+    return f"[{', '.join(map(numbers, x))}]" if isinstance(x, list | tuple) else number(float(x))  # type: ignore[arg-type]
+
+
+def row(edge: Edge) -> str:
+    """One line of the table."""
+    point = ", ".join(f"{n} = {numbers(p)}" for n, p in zip("xyz", edge.point, strict=False))
+    gradient = ", ".join(map(numbers, edge.gradient))
+    second = "" if edge.second is None else numbers(edge.second)
+    return table_row(f"`{edge.code}`", point, numbers(edge.value), gradient, second, edge.why)
+
+
+def table_row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def table(head: Iterable[str], rows: Iterable[str]) -> str:
+    names = list(head)
+    return "\n".join([table_row(*names), "|" + "---|" * len(names), *rows])
+
+
+def edges() -> str:
+    """The page of `docs/edges.md`."""
+    head = ("function", "at", "value", "gradient", "second", "why")
+    parts = [f"\n## {title}\n\n{table(head, map(row, rows))}\n" for title, rows in SECTIONS.items()]
+    return EDGES + "".join(parts)
+
+
+PAGES = {"edges.md": edges}
+"""What is written where."""
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Values, gradients and second derivatives at the edges of domains, at every stage of the compiler."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+
+import gradc
+from gradc.ir import evaluate
+from tests.api.edges_cases import SECTIONS, Edge
+
+EDGES = [edge for rows in SECTIONS.values() for edge in rows]
+STEP = 1e-5
+BESIDE = {"np.clip(x, y, z)"}
+"""Their gradients at ties are means of those nearby, but two ties at once are flat along every axis."""
+
+
+def name(edge: Edge) -> str:
+    return f"{edge.code.replace(' ', '')}-at-{edge.point}".replace(" ", "")
+
+
+every_edge = pytest.mark.parametrize("edge", EDGES, ids=[f"{i}-{name(e)}" for i, e in enumerate(EDGES)])
+
+
+@cache
+def derivatives(code: str, count: int) -> tuple[Callable, Callable]:
+    """The value and gradient, and the second derivatives, compiled."""
+    function = next(e.function for e in EDGES if e.code == code)
+    wrt = tuple(range(count))
+
+    def first(*args):
+        return gradc.value_and_grad(function, wrt=wrt)(*args)
+
+    def second(*args):
+        return gradc.hessian(function, wrt=wrt)(*args)
+
+    return gradc.compile(first), gradc.compile(second)
+
+
+def compiled(edge: Edge) -> tuple[Callable, Callable]:
+    return derivatives(edge.code, len(edge.point))
+
+
+def arguments(edge: Edge) -> list:
+    return [np.float64(p) if isinstance(p, float) else np.array(p) for p in edge.point]
+
+
+def check(found, wanted, what: str) -> None:
+    np.testing.assert_allclose(
+        np.asarray(found, float), np.asarray(wanted, float), rtol=1e-12, atol=1e-300, err_msg=what
+    )
+
+
+def flat(parts) -> np.ndarray:
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+def matrix(parts: list, sizes: list[int]) -> np.ndarray:
+    """Blocks, one for each pair of arguments, as one matrix."""
+    blocks = iter(parts)
+    return np.block([[np.reshape(next(blocks), (m, n)) for n in sizes] for m in sizes])
+
+
+def by_stages(function: Callable, point: list) -> dict[str, list[np.ndarray]]:
+    """The results of every stage, and of the native code."""
+    lowered = function.lower(*point)
+    leaves = [np.asarray(p) for p in point]
+    stages = {stage: lowered.graph(stage) for stage in ("grad", "optimized", "fused", "planned")}
+    results = {s: list(evaluate(g, *leaves, constants=g.constants)) for s, g in stages.items()}
+    return {**results, "native": [np.asarray(y) for y in gradc_leaves(function(*point))]}
+
+
+def gradc_leaves(tree) -> list:
+    return [leaf for part in tree for leaf in gradc_leaves(part)] if isinstance(tree, tuple) else [tree]
+
+
+@every_edge
+def test_what_is_written_is_found_at_every_stage(edge: Edge):
+    first, second = compiled(edge)
+    point = arguments(edge)
+    with np.errstate(all="ignore"):
+        numpy = edge.function(*point)
+    if np.isfinite(numpy) or not np.isfinite(edge.value):  # else a stable formula knows better
+        check(numpy, edge.value, "NumPy")
+    for stage, (value, *gradient) in by_stages(first, point).items():
+        check(value, edge.value, f"value, {stage}")
+        wanted = flat(edge.gradient)
+        # What becomes NaN may be a number as long as all products with zeros are 0.
+        found = np.where((stage == "grad") & np.isnan(wanted), np.nan, flat(gradient))
+        check(found, wanted, f"gradient, {stage}")
+    if edge.second is None:
+        return
+    sizes = [np.size(p) for p in point]
+    wanted = np.broadcast_to(edge.second, (sum(sizes),) * 2)
+    assert np.array_equal(wanted, wanted.T, equal_nan=True)
+    for stage, blocks in by_stages(second, point).items():
+        check(matrix(blocks, sizes), wanted, f"second derivatives, {stage}")
+
+
+@pytest.mark.parametrize("edge", [e for e in EDGES if e.code not in BESIDE], ids=name)
+def test_gradients_are_subgradients(edge: Edge):
+    """They lie between the slopes on both sides, where there are such; so do second derivatives."""
+    first, _ = compiled(edge)
+    count = sum(np.size(p) for p in edge.point)
+    second = np.broadcast_to(np.nan if edge.second is None else edge.second, (count, count))
+    for i in range(count):
+        if not np.isfinite(flat(edge.point)[i]):
+            continue
+        left, right = [moved(edge, i, step) for step in (-STEP, STEP)]
+        here = np.append(edge.value, flat(edge.gradient))
+        with np.errstate(all="ignore"):
+            values = [flat(gradc_leaves(first(*point))) for point in (left, right)]
+            low, high = np.sort([(values[0] - here) / -STEP, (values[1] - here) / STEP], axis=0)
+            claims = np.append(
+                flat(edge.gradient)[i], np.full(count, np.nan) if second is None else second[:, i]
+            )
+            usual = (np.maximum(np.abs(low), np.abs(high)) < 0.1 / STEP) & np.isfinite(claims)
+            near = 1e-9 / STEP + 1e-3 * np.abs(claims)
+            fits = (low - near <= claims) & (claims <= high + near)
+        assert np.all(fits | ~usual), (low, high, claims)
+
+
+def moved(edge: Edge, i: int, step: float) -> list:
+    """The point with its element i, counted through all arguments, moved."""
+    point = [np.array(p, float) for p in edge.point]
+    for p in point:
+        if 0 <= i < p.size:
+            p.reshape(-1)[i] += step
+        i -= p.size
+    return [p if p.ndim else p[()] for p in point]
