@@ -1,6 +1,6 @@
 """Writes the pages that are made of facts in the code: `python -m docs`.
 
-`docs/edges.md` shows what `tests/api/edges_cases.py` says and the tests check.
+`docs/edges.md` shows what `tests/api/edges_cases.py` and `gradient_accuracy.py` say and the tests check.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.api.edges_cases import SECTIONS, Edge
+from tests.api.gradient_accuracy import SLOPES
 
 FOLDER = Path(__file__).parent
 
@@ -24,6 +25,14 @@ that `np.where` does not take contributes 0, whatever its value or slope is.
 `python -m docs` writes this page from `tests/api/edges_cases.py`. The tests find the same numbers in the
 graphs of all stages and in the native code, and hold them against the slopes on both sides. For an array the
 last column has a matrix; an empty one says that the order of derivatives matters, or that there is none.
+"""
+
+ACCURACY = """
+## Digits of gradients
+
+The largest errors that the tests allow, in units of the last place of the derivative, over the whole range in
+float64 and float32 (below the normal numbers a few more). The code of `tests/api/gradient_accuracy.py`.
+
 """
 
 
@@ -61,7 +70,11 @@ def edges() -> str:
     """The page of `docs/edges.md`."""
     head = ("function", "at", "value", "gradient", "second", "why")
     parts = [f"\n## {title}\n\n{table(head, map(row, rows))}\n" for title, rows in SECTIONS.items()]
-    return EDGES + "".join(parts)
+    digits = [
+        table_row(f"`{slope.code}`", f"{slope.ulps} + ..." if slope.growth else f"{slope.ulps}", slope.why)
+        for slope in SLOPES
+    ]
+    return EDGES + "".join(parts) + ACCURACY + table(("function", "ulps", ""), digits) + "\n"
 
 
 PAGES = {"edges.md": edges}
