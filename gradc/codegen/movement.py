@@ -1,4 +1,4 @@
-"""Kernels that move elements to computed places: concat, pad, scatter_add, and small arrays written out."""
+"""Kernels that move elements to computed places: concat, pad, scatters, and small arrays written out."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def fill_with(emitter: Emitter, type: Type, value: object) -> None:
     )
 
 
-def lower_scatter_add(emitter: Emitter, node: Node) -> None:
-    """Copy the base, then add the updates one after another, in their order."""
+def lower_scatter(emitter: Emitter, node: Node) -> None:
+    """Copy the base, then add or store the updates one after another, in their order."""
     base, updates, *indices = node.inputs
     type, axes = node.types[0], node.attrs["axes"]
     lead = len(indices[0].shape)
@@ -97,6 +97,9 @@ def lower_scatter_add(emitter: Emitter, node: Node) -> None:
         update = emitter.value(updates, index)
         at, dynamic = emitter.positions(type, indices, axes, index[:lead], index[lead:])
         address, _, lanes = emitter.address("out0", type, at, dynamic)
+        if node.op.name == "scatter":
+            emitter.store("out0", type, at, update, dynamic)
+            return
         active = emitter.active if lanes > 1 else None
         old = emitter.register(type.dtype, lanes, here)
         emitter.add(here, Load(old, address, active))
@@ -118,5 +121,6 @@ def lower_written_out(emitter: Emitter, node: Node) -> None:
 SPECIAL: dict[str, Callable[[Emitter, Node], None]] = {
     "concat": lower_concat,
     "pad": lower_pad,
-    "scatter_add": lower_scatter_add,
+    "scatter_add": lower_scatter,
+    "scatter": lower_scatter,
 }

@@ -9,7 +9,7 @@ from gradc.ir.graph import Builder, Graph, Node, Value, inline, rebuild
 from gradc.ir.op import OPS, Op
 
 FUSE: Op = OPS["fuse"]
-ALONE = frozenset({"concat", "pad", "scatter_add", "cumsum", "cumprod", "cummax", "cummin"})
+ALONE = frozenset({"concat", "pad", "scatter_add", "scatter", "cumsum", "cumprod", "cummax", "cummin"})
 """Ops that move elements to computed places, or carry a value along an axis: kernels of their own."""
 OPAQUE = frozenset({"matmul", "sort", "cond", "call", "fuse", "captured", "reshape"})
 """Ops that no kernel holds."""

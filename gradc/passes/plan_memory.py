@@ -156,7 +156,7 @@ class Planner:
 
 
 REDUCES = ("reduce_", "arg")
-MOVES = frozenset({"concat", "pad", "scatter_add", "cumsum", "cumprod", "cummax", "cummin"})
+MOVES = frozenset({"concat", "pad", "scatter_add", "scatter", "cumsum", "cumprod", "cummax", "cummin"})
 
 
 def reads_in_step(body: Graph, x: Value, k: int) -> bool:

@@ -148,7 +148,7 @@ def mark(node: Node, given: list[int]) -> int:
         return _any(given)
     if op in ("gather", "require"):
         return given[0]
-    if op == "scatter_add":
+    if op in ("scatter_add", "scatter"):
         return given[0] | given[1]
     if op == "where":
         return given[1] | given[2]

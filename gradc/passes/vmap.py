@@ -222,9 +222,10 @@ def gather(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
     return emit("gather", x.value, *wide, axes=(0, *[a + 1 for a in axes]))
 
 
-@rule("scatter_add")
-def scatter_add(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
+@rule("scatter", "scatter_add")
+def scatter(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
     x, updates, *indices = xs
+    op, attrs = node.op.name, dict(node.attrs)
     target, added = batch.widen(x), batch.widen(updates)
     shifted = tuple([a + 1 for a in node.attrs["axes"]])
     if batch.guard is not None and not all(node.inputs[0].shape[a] for a in node.attrs["axes"]):
@@ -233,10 +234,10 @@ def scatter_add(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
         lead = len(indices[0].value.shape)
         order = (*range(1, lead + 1), 0, *range(lead + 1, len(added.shape)))
         added = emit("transpose", added, axes=order) if lead else added
-        return emit("scatter_add", target, added, *[i.value for i in indices], axes=shifted)
+        return emit(op, target, added, *[i.value for i in indices], **{**attrs, "axes": shifted})
     wide = [batch.widen(i) for i in indices]
     number = batch.numbers(wide[0].shape[1:])
-    return emit("scatter_add", target, added, number, *wide, axes=(0, *shifted))
+    return emit(op, target, added, number, *wide, **{**attrs, "axes": (0, *shifted)})
 
 
 def _axis_to_front(x: Value, axis: int) -> Value:

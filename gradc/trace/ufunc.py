@@ -174,9 +174,9 @@ class Ufunc:
         return self(FUNCTIONS[np.reshape](a, shape), b, **kwargs)
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
-        from gradc.trace.functions.writing import add_at
+        from gradc.trace.functions.at import ufunc_at
 
-        add_at(self.original, a, indices, b)
+        ufunc_at(self.original, a, indices, b)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.original, name)

@@ -112,6 +112,15 @@ def _scatter_add(x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes:
     return out
 
 
+def _scatter(
+    x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: tuple, distinct: bool
+) -> np.ndarray:
+    out = x.copy()
+    for i, target in _positions(updates.shape, indices, axes, x.ndim):
+        out[target] = updates[i]
+    return out
+
+
 def _matmul(a: np.ndarray, b: np.ndarray, *, transpose_a: bool, transpose_b: bool) -> np.ndarray:
     a = np.swapaxes(a, -1, -2) if transpose_a else a
     b = np.swapaxes(b, -1, -2) if transpose_b else b
@@ -170,6 +179,7 @@ MEANINGS: dict[str, Callable] = {
     "concat": lambda *xs, axis: np.concatenate(xs, axis),
     "gather": _gather,
     "scatter_add": _scatter_add,
+    "scatter": _scatter,
     "matmul": _matmul,
     "reduce_sum": lambda x, *, axes: np.add.reduce(x, axes, dtype=x.dtype),
     "reduce_prod": lambda x, *, axes: np.multiply.reduce(x, axes, dtype=x.dtype),

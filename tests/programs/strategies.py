@@ -272,6 +272,19 @@ def gather(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     return (emit("gather", x, *[gen.indices(shape, x.shape[a]) for a in axes], axes=axes),)
 
 
+@strategy("scatter")
+def scatter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    axes = _axes(gen, x)
+    shape = gen.shape(2)
+    if not axes or not gen.fits((*shape, *x.shape)):
+        return None
+    if 0 in [x.shape[a] for a in axes] and 0 not in shape:
+        return None
+    updates = gen.supply(x.type.with_shape(shape + tuple(n for i, n in enumerate(x.shape) if i not in axes)))
+    indices = [gen.indices(shape, x.shape[a]) for a in axes]
+    return (emit("scatter", x, updates, *indices, axes=axes, distinct=False),)
+
+
 @strategy("scatter_add")
 def scatter_add(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     axes = _axes(gen, x)

@@ -424,6 +424,58 @@ def test_reading_what_was_put_takes_the_piece() -> None:
     assert names.count("concat") == 1
 
 
+# ufunc.at, and indices that are traced and repeated.
+
+AT = [np.add, np.subtract, np.multiply, np.maximum, np.minimum]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("ufunc", [*AT, np.divide, np.power, np.logaddexp, np.fmax, np.hypot, np.arctan2])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_ufunc_at(ufunc: np.ufunc, known: bool) -> None:
+    if not known and ufunc not in AT:
+        return
+    places = [0, 2, 2, 3, -1]
+
+    def f(x: Any, v: Any, i: Any) -> Any:
+        y = x * x
+        ufunc.at(y, places if known else i, v)
+        z = np.ones((2, 3, 4)) * x
+        ufunc.at(z[:, 1:], (slice(None), [1, 1] if known else i[:2] - i[:2] + 1), v[:2, None])
+        ufunc.at(z, (1, 0), v[0])
+        return y, z
+
+    v, i = np.array([3.0, 0.5, 0.7, 2.0, 1.5]), np.array(places)
+    for found, wanted in zip(gradc.compile(f)(X, v, i), f(X, v, i), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    gradc.check_grad(lambda x, v: sum((y * y[..., ::-1]).sum() for y in f(x, v, i)), np.abs(X) + 0.3, v)
+
+
+def test_traced_indices_that_are_repeated() -> None:
+    def f(x: Any, i: Any) -> Any:
+        y = np.zeros((3, 4))
+        y[i] = x
+        y[0, i] += 1
+        y[i, [1, 2, 1]] = x[:, 0] * x[:, 1]
+        y[i[0]] *= 2
+        return y
+
+    x, i = np.linspace(-1, 2, 12).reshape(3, 4), np.array([2, 0, 2])
+    np.testing.assert_array_equal(gradc.compile(f)(x, i), f(x, i))
+    gradc.check_grad(lambda x: (f(x, i) ** 3).sum(), x)
+    gradc.check_grad(gradc.grad(lambda x: (f(x, i) ** 3).sum()), x)
+    assert [n.op.name for n in traced(f, x, i)[0].graph.nodes].count("scatter") >= 3
+
+
+def test_negative_at() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1
+        np.negative.at(y, [0, 0, 1])
+        return y
+
+    check(f, X)
+
+
 # Errors.
 
 
@@ -506,9 +558,9 @@ def length_of_a_selection(x: Any) -> Any:
     return x / len(x[x > 0])
 
 
-def multiply_at(x: Any) -> Any:
+def divide_at(x: Any) -> Any:
     y = x * 1
-    np.multiply.at(y, [0, 0], x[0])
+    np.divide.at(y, np.argsort(x)[:2], x[0])
     return y
 
 
@@ -526,7 +578,7 @@ ERRORS: list[tuple[Any, type[Exception], str]] = [
     (selected_by_another, TraceError, "np.where"),
     (returned_selection, TraceError, "np.where"),
     (length_of_a_selection, TraceError, "np.where"),
-    (multiply_at, TraceError, "np.add.at"),
+    (divide_at, TraceError, "np.add.at"),
 ]
 
 

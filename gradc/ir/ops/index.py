@@ -1,6 +1,8 @@
-"""Indexing by arrays of indices: gather, and its transpose scatter_add."""
+"""Indexing by arrays of indices: gather, its transpose scatter_add, and scatter, which overwrites."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -48,6 +50,23 @@ def scatter_add_type(x: Type, updates: Type, *indices: Type, axes: Axes) -> Type
     return x
 
 
+def scatter_meaning(
+    x: np.ndarray, updates: np.ndarray, *indices: np.ndarray, axes: Axes, distinct: bool
+) -> np.ndarray:
+    """`x[indices] = updates` on a copy: of several updates for one place the last one stays."""
+    out = np.array(x)
+    moved = np.moveaxis(out, axes, range(len(axes)))
+    _key(indices, axes, x)
+    for at in np.ndindex(indices[0].shape):  # NumPy does not promise an order
+        moved[tuple([i[at] for i in indices])] = updates[at]
+    return out
+
+
+def scatter_type(x: Type, updates: Type, *indices: Type, axes: Axes, distinct: bool) -> Type:
+    """As for scatter_add. `distinct` promises that no two updates are for one place."""
+    return scatter_add_type(x, updates, *indices, axes=axes)
+
+
 def gather_vjp(g: Cotangent, y: Value, x: Value, *indices: Value, axes: Axes) -> tuple[Value | None, ...]:
     """Add each cotangent where its element came from."""
     return (emit("scatter_add", zeros(x.type), g, *indices, axes=axes), *[None] * len(indices))
@@ -60,5 +79,27 @@ def scatter_add_vjp(
     return (g, emit("gather", g, *indices, axes=axes), *[None] * len(indices))
 
 
+def scatter_vjp(
+    g: Cotangent, y: Value, x: Value, updates: Value, *indices: Value, axes: Axes, distinct: bool
+) -> tuple[Value | None, ...]:
+    """What was overwritten has no gradient; neither have updates that others came after."""
+    gone = emit("scatter", g, zeros(updates.type), *indices, axes=axes, distinct=distinct)
+    left = emit("gather", g, *indices, axes=axes)
+    if not distinct:
+        # The number of the last update for each place, read back by all the updates for it.
+        shape = indices[0].shape
+        count = math.prod(shape)
+        number = emit("reshape", emit("iota", type=Type(I64, (count,)), axis=0), shape=shape)
+        places = zeros(Type(I64, tuple(x.shape[a] for a in axes)))
+        every = tuple(range(len(axes)))
+        last = emit("scatter", places, number, *indices, axes=every, distinct=False)
+        stays = emit("eq", emit("gather", last, *indices, axes=every), number)
+        if left.shape != shape:
+            stays = emit("broadcast", stays, shape=left.shape, axes=tuple(range(len(shape))))
+        left = emit("where", stays, left, zeros(left.type))
+    return (gone, left, *[None] * len(indices))
+
+
 Op("gather", gather_meaning, gather_type, gather_vjp)
 Op("scatter_add", scatter_add_meaning, scatter_add_type, scatter_add_vjp)
+Op("scatter", scatter_meaning, scatter_type, scatter_vjp)

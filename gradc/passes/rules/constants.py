@@ -16,8 +16,8 @@ WRITTEN_OUT = 16
 
 FOLDED = tuple(op.name for op in OPS.values() if op.elementwise and op.name != "require")
 MOVING = ("broadcast", "reshape", "transpose", "slice")
-SMALL = (*MOVING, "pad", "concat", "gather", "scatter_add", "reduce_sum", "reduce_prod", "reduce_max",
-         "reduce_min", "argmax", "argmin")  # fmt: skip
+SMALL = (*MOVING, "pad", "concat", "gather", "scatter_add", "scatter", "reduce_sum", "reduce_prod",
+         "reduce_max", "reduce_min", "argmax", "argmin")  # fmt: skip
 
 
 def known(value: Value) -> bool:

@@ -70,7 +70,7 @@ class Selection:
             fail(_UNKNOWN, INSTEAD)
         options: dict[str, Any] = {}
         if name in ("max", "min"):
-            options["initial"] = _limit(self.values.dtype, name)
+            options["initial"] = limit(self.values.dtype, name)
         return FUNCTIONS[getattr(np, name)](self.values, where=mask, **options)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ def same_value(a: Value, b: Value, limit: int = 64) -> bool:
     return not pending
 
 
-def _limit(dtype: np.dtype, name: str) -> Any:
+def limit(dtype: np.dtype, name: str) -> Any:
     """The result of `max` or `min` of nothing at all."""
     if dtype.kind == "f":
         return -np.inf if name == "max" else np.inf

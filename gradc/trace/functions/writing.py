@@ -1,19 +1,20 @@
-"""`x[index] = value`, `x += value`, `out=x` and `np.add.at`."""
+"""`x[index] = value`, `x += value` and `out=x`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, constant, emit
+from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.ops.shape import inverse
 from gradc.ir.types import BOOL, I64, Type
 from gradc.trace.functions.indexing import Gathered, as_mask, basic, entries_of, gathered, is_unknown
 from gradc.trace.functions.selected import Selection
-from gradc.trace.lift import any_traced, broadcast, constant_value, operand, plain, shape_of, value_of
+from gradc.trace.lift import any_traced, broadcast, operand, plain, shape_of, value_of
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.store import assign, check_writable, fitted, store, to_graph, write_now
@@ -70,7 +71,7 @@ def _masked(x: Tracer, mask: Any, value: Any) -> bool:
     return True
 
 
-def _updates(x: Tracer, how: Gathered, value: Any) -> Value:
+def updates_of(x: Tracer, how: Gathered, value: Any) -> Value:
     """The values to be written, as `gather` would give them: the indexed axes first."""
     value = value_of(fitted(value, how.final), x.dtype, how.final)
     rest = [n for i, n in enumerate(x.shape) if i not in how.axes]
@@ -82,27 +83,23 @@ def _updates(x: Tracer, how: Gathered, value: Any) -> Value:
 def _scatter(x: Tracer, how: Gathered, value: Any) -> None:
     """Write where arrays of indices say; of several values for one place, the last one stays, as in NumPy."""
     to_graph(x)
-    updates, indices = _updates(x, how, value), how.indices(x)
+    updates, indices = updates_of(x, how, value), how.indices(x)
     if not updates.type.size:
         return
     axes, content = how.axes, x.value
+    sizes = tuple(x.shape[a] for a in axes)
+    row = _each_row(how, sizes)
+    if row is None:
+        distinct = _distinct(how.arrays, how.shape)
+        store(x, emit("scatter", content, updates, *indices, axes=axes, distinct=distinct))
+        return
+    # One place in each row: a comparison along the other axis.
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     moved = emit("transpose", content, axes=(*axes, *rest))
-    sizes = moved.shape[: len(axes)]
-    kept = Type(x.dtype, moved.shape[len(axes) :])
-    count = int(np.prod(how.shape))
-    flat = emit("reshape", updates, shape=(count, *kept.shape))
-    if (row := _each_row(how, sizes)) is not None:
-        # One place in each row: a comparison along the other axis.
-        there = broadcast(emit("reshape", indices[1 - row], shape=_column(sizes, row)), sizes)
-        there = emit("eq", there, emit("iota", type=Type(I64, sizes), axis=1 - row))
-        lead = emit("reshape", flat, shape=(*_column(sizes, row), *kept.shape))
-        new = broadcast(lead, moved.shape)
-    else:
-        winner = _winner(how, indices, sizes, count)
-        there = winner > 0
-        place = emit("maximum", winner - 1, constant(0, winner.type))
-        new = emit("gather", flat, place, axes=(0,))
+    there = broadcast(emit("reshape", indices[1 - row], shape=_column(sizes, row)), sizes)
+    there = emit("eq", there, emit("iota", type=Type(I64, sizes), axis=1 - row))
+    lead = emit("reshape", updates, shape=(*_column(sizes, row), *moved.shape[len(axes) :]))
+    new = broadcast(lead, moved.shape)
     whole = emit("broadcast", there, shape=moved.shape, axes=tuple(range(len(sizes))))
     store(x, emit("transpose", where_value(whole, new, moved), axes=inverse((*axes, *rest))))
 
@@ -121,39 +118,14 @@ def _each_row(how: Gathered, sizes: Ints) -> int | None:
     return None
 
 
-def _winner(how: Gathered, indices: list[Value], sizes: Ints, count: int) -> Value:
-    """For each place, the number of the last update that is for it, from 1 on; 0 where there is none."""
-    whole = Type(I64, sizes)
-    if not any_traced(how.arrays):
-        table = np.zeros(sizes, I64)
-        places = [np.broadcast_to(np.asarray(plain(a)), how.shape).reshape(-1) for a in how.arrays]
-        table[tuple(places)] = np.arange(1, count + 1)
-        return constant_value(table, I64)
-    lines = [emit("reshape", i, shape=(count,)) for i in indices]
-    number = emit("iota", type=Type(I64, (count,)), axis=0)
-    order = number + 1
-    if count > 1 and not any(_distinct(a, how.shape) for a in how.arrays):
-        pairs = (count, count)
-        same = constant(True, Type(BOOL, pairs))
-        for line in lines:
-            one = emit("broadcast", line, shape=pairs, axes=(0,))
-            same = same & emit("eq", one, emit("broadcast", line, shape=pairs, axes=(1,)))
-        numbers = emit("broadcast", number, shape=pairs, axes=(0,))
-        later = emit("broadcast", number, shape=pairs, axes=(1,)) > numbers
-        beaten = emit("reduce_max", same & later, axes=(1,))
-        order = where_value(beaten, constant(0, order.type), order)
-    return emit("scatter_add", constant(0, whole), order, *lines, axes=tuple(range(len(sizes))))
+def _distinct(arrays: list[Any], shape: Ints) -> bool:
+    """Whether no place is written twice: there is one only, or the known ones of the indices differ."""
+    known = [np.broadcast_to(np.asarray(plain(a)), shape).reshape(-1) for a in arrays if not any_traced(a)]
+    count = math.prod(shape)
+    return count <= 1 or (bool(known) and len(np.unique(np.stack(known), axis=1)[0]) == count)
 
 
-def _distinct(array: Any, shape: Ints) -> bool:
-    """Whether indices are known, and no two of them equal: then no place is written twice."""
-    if any_traced(array):
-        return False
-    found = np.broadcast_to(np.asarray(plain(array)), shape)
-    return np.unique(found).size == found.size
-
-
-# x += v, ufunc.at, out=.
+# x += v, out=.
 
 
 def augment(x: Tracer, symbol: str, compute: Callable[[], Any]) -> Tracer:
@@ -174,33 +146,3 @@ def into(out: Any, result: Any, casting: Any = "same_kind") -> Any:
         return tuple([y if x is None else into(x, y, casting) for x, y in zip(out, result, strict=True)])
     assign(out, result, casting)
     return out
-
-
-def add_at(ufunc: np.ufunc, a: Any, index: Any, value: Any) -> None:
-    """`np.add.at` and `np.subtract.at`: every update counts, also where indices are equal."""
-    check_writable(a)
-    if ufunc not in (np.add, np.subtract):
-        fail(
-            f"gradc cannot trace np.{ufunc.__name__}.at", "np.add.at, np.subtract.at, np.bincount or a matmul"
-        )
-    items = index if type(index) is tuple else (index,)
-    if not a.traced and not any_traced(items) and not any_traced(value):
-        new = a.array.copy()
-        ufunc.at(new, plain(items), plain(value))
-        write_now(a, ..., new)
-        return
-    if (mask := as_mask(items)) is not None and any_traced(mask):
-        mask = FUNCTIONS[np.reshape](mask, (*mask.shape, *[1] * (a.ndim - mask.ndim)))
-        assign(a, FUNCTIONS[np.where](mask, FUNCTIONS[ufunc](a, value), a), "same_kind")
-        return
-    entries = entries_of(a, items)
-    view = basic(a, entries)
-    if not any(e.kind == "array" for e in entries):
-        assign(view, FUNCTIONS[ufunc](view, operand(value)), "same_kind")
-        return
-    to_graph(a)
-    how = gathered(view, entries)
-    updates = _updates(view, how, value)
-    if ufunc is np.subtract:
-        updates = -updates
-    store(view, emit("scatter_add", view.value, updates, *how.indices(view), axes=how.axes))
