@@ -48,6 +48,7 @@ def getitem(x: Tracer, index: Any) -> Any:
     items = index if type(index) is tuple else (index,)
     if is_unknown(mask := as_mask(items)) and mask.shape == x.shape[: mask.ndim]:
         return Selection(traced(x), mask)
+    x, items = without_bools(x, items)
     entries = entries_of(x, items)
     if not x.traced and not any(e.kind == "array" and any_traced(e.what) for e in entries):
         if any(e.kind == "array" for e in entries):
@@ -69,6 +70,19 @@ def as_mask(items: tuple[Any, ...]) -> Any:
     if type(item) is Tracer or isinstance(item, np.ndarray):
         return item if item.dtype.kind == "b" and item.shape else None
     return None
+
+
+def without_bools(x: Tracer, items: tuple[Any, ...]) -> tuple[Tracer, tuple[Any, ...]]:
+    """An array and an index without single bools: each indexes a new axis, and takes it or nothing."""
+    items = tuple([bool(i) if type(i) is np.bool_ else i for i in items])
+    for at, item in enumerate(items):
+        if type(item) is bool:
+            rest = sum(_axes_taken(i) for i in map(_item, items[at + 1 :]))
+            before = sum(_axes_taken(i) for i in map(_item, items[:at]))
+            axis = x.ndim - rest if any(i is Ellipsis for i in items[:at]) else before
+            x = reshaped(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+            items = (*items[:at], np.zeros(int(item), int), *items[at + 1 :])
+    return x, items
 
 
 def is_unknown(mask: Any) -> bool:
@@ -121,8 +135,6 @@ def entries_of(x: Tracer, index: tuple[Any, ...]) -> list[Entry]:
                     None,
                     IndexOutOfBoundsError,
                 )
-            if item.ndim == 0:
-                fail("gradc does not trace a single bool as an index", "x[None] or x[:0]")
             for places in item.nonzero():
                 entries.append(Entry("array", places, axis))
                 axis += 1
@@ -230,7 +242,10 @@ def gathered(x: Tracer, entries: list[Entry]) -> Gathered:
     kept = [e for e in entries if e.kind in ("slice", "array")]
     axes = tuple(i for i, e in enumerate(kept) if e.kind == "array")
     arrays = [e.what for e in kept if e.kind == "array"]
-    shape = common_shape(*arrays)
+    try:
+        shape = common_shape(*arrays)
+    except ShapeError as error:
+        fail(f"as indices, {error.message}", error.hint, IndexOutOfBoundsError)
     together = [e.kind in ("int", "array") for e in entries]
     first = together.index(True)
     count = sum(together)

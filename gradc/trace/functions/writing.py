@@ -12,7 +12,15 @@ from gradc.ir import IndexOutOfBoundsError, ShapeError, Value, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.ops.shape import inverse
 from gradc.ir.types import BOOL, I64, Type
-from gradc.trace.functions.indexing import Gathered, as_mask, basic, entries_of, gathered, is_unknown
+from gradc.trace.functions.indexing import (
+    Gathered,
+    as_mask,
+    basic,
+    entries_of,
+    gathered,
+    is_unknown,
+    without_bools,
+)
 from gradc.trace.functions.selected import Selection
 from gradc.trace.lift import any_traced, broadcast, operand, plain, shape_of, value_of
 from gradc.trace.registry import FUNCTIONS
@@ -39,6 +47,7 @@ def setitem(x: Tracer, index: Any, value: Any) -> None:
         raise value.error()
     if mask is not None and _masked(x, mask, operand(value)):
         return
+    x, items = without_bools(x, items)
     entries = entries_of(x, items)
     view = basic(x, entries)
     if any(e.kind == "array" for e in entries):
