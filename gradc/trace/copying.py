@@ -24,13 +24,13 @@ from gradc.ir import TraceError
 from gradc.trace.classes import View
 from gradc.trace.mathematics import MATH
 from gradc.trace.objects import Objects, super_in
-from gradc.trace.registry import FUNCTIONS
+from gradc.trace.registry import CLASSES, FUNCTIONS
 from gradc.trace.source import fail, is_user_file
 from gradc.trace.table import function
 from gradc.trace.tracer import Cell, Tracer
 
 _DISPATCHER = type(np.sum)
-_PRIMITIVE = {type(None), bool, int, float, complex, str, bytes, slice, range, type, type(...), Tracer}
+_PRIMITIVE = {type(None), bool, int, float, complex, str, bytes, slice, range, type(...), Tracer}
 _MISSING = object()
 _CACHED = type(functools.lru_cache(lambda: None))
 
@@ -218,7 +218,7 @@ class Substitution:
         if cls is types.ModuleType or isinstance(obj, types.ModuleType):
             return self._module(obj)
         if isinstance(obj, type):
-            return obj
+            return CLASSES.get(obj, obj) if obj.__module__ == "numpy" else obj
         if cls in (np.ufunc, _DISPATCHER):
             return function(obj)
         if cls is types.MethodType:

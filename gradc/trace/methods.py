@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from gradc.ir import TraceError
-from gradc.trace.registry import FUNCTIONS, INSTEAD
-from gradc.trace.source import locate
+from gradc.trace.flat import Flat
+from gradc.trace.refusals import instead
+from gradc.trace.registry import FUNCTIONS
+from gradc.trace.source import fail, locate
 
 _OPERANDS = (np.ndarray, np.generic, bool, int, float, complex, list, tuple)
 
@@ -80,11 +82,30 @@ def _shape_arguments(args: tuple[Any, ...]) -> Any:
     return args[0] if len(args) == 1 else args
 
 
+LONGEST = 4096
+"""How many elements a list of traced numbers may have."""
+
+
+def python_number(x: Any) -> Any:
+    """A traced number as Python's of its kind. Errors: `TraceError` for integers."""
+    from gradc.trace.lift import cast, wrap
+
+    if not getattr(x, "traced", False):
+        return x.item()
+    if x.dtype.kind in "iu":
+        fail(
+            f".item() of a traced integer ({x.type}) is not known before the function runs",
+            "x[i], a number too",
+        )
+    return wrap(cast(x.value, np.dtype(np.float64)), weak=True) if x.dtype.kind == "f" else x
+
+
 class UnsupportedError(TraceError, AttributeError):
     """An attribute of arrays that tracers do not have; `hasattr` says so."""
 
 
-_WRITING = {"itemset", "partition", "resize", "setfield", "setflags"}
+_WRITING = {"byteswap", "itemset", "resize", "setfield", "setflags"}
+"""Methods that change an array, and are not supported for concrete ones either."""
 
 
 class Array:
@@ -148,6 +169,7 @@ class Array:
     any, all, round, clip = map(_method, (np.any, np.all, np.round, np.clip))
     ravel, swapaxes, squeeze, repeat = map(_method, (np.ravel, np.swapaxes, np.squeeze, np.repeat))
     dot, take, diagonal, trace = map(_method, (np.dot, np.take, np.diagonal, np.trace))
+    choose = _method(np.choose)
     conj = conjugate = _method(np.conjugate)
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
@@ -176,11 +198,63 @@ class Array:
         FUNCTIONS[np.put](self, indices, values, mode)
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+        self._become(np.sort, axis)
+
+    def partition(self, kth: Any, axis: int = -1, kind: Any = None, order: Any = None) -> None:
+        self._become(np.partition, kth, axis)
+
+    def _become(self, original: Any, *args: Any) -> None:
+        """Write what a function gives for the array into the array itself."""
         from gradc.trace.store import check_writable
         from gradc.trace.table import call
 
-        check_writable(self, "x = np.sort(x)")
-        self[...] = call(np.sort, self, axis)  # type: ignore[index]
+        check_writable(self, f"x = np.{original.__name__}(x, ...)")
+        self[...] = call(original, self, *args)  # type: ignore[index]
+
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        return _named(FUNCTIONS[np.compress](condition, self, axis, out))
+
+    def item(self, *args: Any) -> Any:
+        """An element as a Python number: a float takes any other operand's dtype then."""
+        if not self.traced:
+            return self.array.item(*args)
+        index = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+        x: Any = self
+        if len(index) != self.ndim:
+            x = FUNCTIONS[np.reshape](self, () if not index else (self.size,))
+        return _named(python_number(x[tuple(index)]))
+
+    def tolist(self) -> Any:
+        """The elements as Python numbers, in lists of lists."""
+        if not self.traced:
+            return self.array.tolist()
+        if not self.shape:
+            return self.item()
+        if self.size > LONGEST:
+            fail(f".tolist() of {self.size} traced elements", "the array itself, with functions of np")
+        return [row.tolist() for row in self]  # type: ignore[attr-defined]
+
+    @property
+    def flat(self) -> Flat:
+        return Flat(self)  # type: ignore[arg-type]
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        Flat(self)[:] = value  # type: ignore[arg-type]
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    def __contains__(self, value: Any) -> bool:
+        from gradc.trace.lift import any_traced
+
+        if self.traced or any_traced(value):
+            fail(
+                "whether a traced array has an element is not known before the function runs",
+                "np.any(x == value)",
+            )
+        return value in self.array
 
     @property
     def T(self) -> Any:  # noqa: N802
@@ -195,12 +269,10 @@ class Array:
         if name[:2] == "__" or not hasattr(np.ndarray, name):
             raise AttributeError(f"{np.ndarray.__name__!r} object has no attribute {name!r}")
         from gradc.trace.lift import concrete
-        from gradc.trace.table import ConcreteOnly, no_writes
+        from gradc.trace.table import ConcreteOnly
 
-        if name in _WRITING:
-            no_writes(f"ndarray.{name}")
-        if self.traced:
-            raise UnsupportedError(f"gradc cannot trace ndarray.{name}", locate(), INSTEAD.get(f"np.{name}"))
+        if self.traced or name in _WRITING:
+            raise UnsupportedError(f"gradc cannot trace ndarray.{name}", locate(), instead(f"ndarray.{name}"))
         value = getattr(self.array, name)
         return ConcreteOnly(value, f"ndarray.{name}") if callable(value) else concrete(value)
 

@@ -14,8 +14,9 @@ from gradc.ir import ShapeError, TraceError
 from gradc.trace import tree
 from gradc.trace.known import depends_on_floats_only
 from gradc.trace.lift import any_traced, concrete, plain, wrap
-from gradc.trace.registry import FUNCTIONS, INSTEAD, SCIPY
-from gradc.trace.source import fail, locate
+from gradc.trace.refusals import LIBRARY, REFUSED, instead
+from gradc.trace.registry import FUNCTIONS, SCIPY
+from gradc.trace.source import locate
 from gradc.trace.state import current_trace
 from gradc.trace.tracer import Cell, Tracer, name_result
 
@@ -25,6 +26,8 @@ def implements(*originals: Any, views: bool = False) -> Callable[[Callable[..., 
 
     With concrete arguments only, NumPy itself runs. Results are named after the user's variables. They are
     arrays of their own, unless `views` says that they may share memory with an argument, as NumPy's do.
+    An `out` that NumPy takes is a parameter of the function too, but always None there: what it gives is
+    written into it.
     """
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,8 +66,14 @@ def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 
 
 def _entry(fn: Callable[..., Any], original: Any, views: bool = False) -> Callable[..., Any]:
+    parameters = fn.__code__.co_varnames[: fn.__code__.co_argcount]
+    place = parameters.index("out") if "out" in parameters else sys.maxsize
+
     @wraps(fn)
     def entry(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > place and args[place] is not None:
+            kwargs["out"] = args[place]
+            args = (*args[:place], None, *args[place + 1 :])
         if kwargs.get("out") is not None:
             return _into(entry, args, kwargs)
         if not any_traced(args) and not (kwargs and any_traced(kwargs)):
@@ -114,14 +123,6 @@ def run_concrete(original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return concrete(result)
 
 
-def no_writes(what: str) -> None:
-    """The error for what writes into an array in a way that is not supported."""
-    fail(
-        f"gradc does not write by {what}",
-        "x[index] = value, x += value, or out=x by name",
-    )
-
-
 def function(original: Any) -> Any:
     """Our function for one of NumPy's or SciPy's; or what stands for one that is not in the table."""
     try:
@@ -129,6 +130,8 @@ def function(original: Any) -> Any:
     except KeyError:
         pass
     module, name = getattr(original, "__module__", None) or "numpy", getattr(original, "__name__", "?")
+    if name.endswith("(vectorized)"):  # a ufunc made of a Python function
+        name = "frompyfunc"
     special = _is_special(original, module, name)
     if special and name in SCIPY:
         entry = SCIPY[name](original)
@@ -172,18 +175,18 @@ class ConcreteOnly:
             return run_concrete(self.original, args, kwargs)
         implementation = getattr(self.original, "_implementation", self.original)
         cause = None
-        if isinstance(implementation, FunctionType):
+        if isinstance(implementation, FunctionType) and self.name not in REFUSED:
             try:
                 result = current_trace().substitute.library(implementation)(*args, **kwargs)
                 return name_result(result, sys._getframe(1))
             except (TraceError, TypeError, AttributeError) as error:
-                if isinstance(error, ShapeError):  # what the user passed does not fit
+                if isinstance(error, ShapeError) or self.name in LIBRARY:  # what the user passed does not fit
                     raise
                 cause = error
         if (values := _taken((args, kwargs))) is not None:
             return run_concrete(self.original, *values)
         message = f"gradc cannot trace {self.name}"
-        raise TraceError(message, locate(), INSTEAD.get(self.name)) from cause
+        raise TraceError(message, locate(), instead(self.name)) from cause
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(self.original, attribute)

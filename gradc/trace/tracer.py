@@ -235,13 +235,6 @@ class Tracer(Array):
         )
         return array.__index__()
 
-    def item(self, *args: Any) -> Any:
-        instead = "leave out .item(): a result of shape () is a number already"
-        return self._number(".item()", instead).item(*args)
-
-    def tolist(self) -> Any:
-        return self._number(".tolist()", "the array itself; iterating over it gives its rows").tolist()
-
     def __hash__(self) -> int:
         if not self.traced:
             return hash(self.array)

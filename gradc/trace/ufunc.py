@@ -119,52 +119,32 @@ class Ufunc:
                 ShapeError,
             )
 
-    def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
-        """The reduction, where there is a function for it: `np.add.reduce` is `np.sum` along axis 0."""
-        reduction = REDUCTIONS.get(self.original)
-        if out is not None:
-            from gradc.trace.functions.writing import into
-
-            return into(out, self.reduce(array, axis, dtype, **kwargs))
-        if not any_traced(array):
-            return run_concrete(self.original.reduce, (array, axis, dtype), kwargs)
-        if reduction is None:
-            if self.original in ASSOCIATIVE and dtype is None and kwargs.keys() <= {"keepdims"}:
-                x = operand(array)
-                y = self._reduce_in_pairs(x, axis)
-                if kwargs.get("keepdims") is True:
-                    axes = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
-                    y = FUNCTIONS[np.reshape](y, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
-                return name_result(y, sys._getframe(1))
-            instead = "np.sum, np.prod, np.max, np.min, np.all, np.any"
-            fail(f"gradc cannot trace np.{self.__name__}.reduce", instead)
-        options = {} if dtype is None else {"dtype": dtype}
-        return FUNCTIONS[reduction](array, axis=axis, **options, **kwargs)
-
-    def _reduce_in_pairs(self, x: Tracer, axis: Any) -> Any:
-        """The reduction of an associative one: halves of the axis, until one element is left."""
-        axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        for a in sorted({range(x.ndim)[a] for a in axes}, reverse=True):
-            x = FUNCTIONS[np.moveaxis](x, a, 0)
-            if not len(x):
-                return FUNCTIONS[np.full](x.shape[1:], self.original.identity, x.dtype)
-            while len(x) > 1:
-                half = len(x) // 2
-                pairs = self.apply((x[:half], x[half : 2 * half]))
-                x = FUNCTIONS[np.concatenate]([pairs, x[2 * half :]]) if len(x) % 2 else pairs
-            x = x[0]
-        return x
+    def reduce(
+        self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, *args: Any, **kw: Any
+    ) -> Any:
+        """The reduction: `np.add.reduce` is `np.sum` along axis 0."""
+        return self._method("reduce", out, array, axis, dtype, *args, **kw)
 
     def accumulate(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
         """The running reduction along one axis, as `np.cumsum` is that of `np.add`."""
+        return self._method("accumulate", out, array, axis, dtype)
+
+    def reduceat(self, array: Any, indices: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+        """The reductions of slices."""
+        return self._method("reduceat", out, array, indices, axis, dtype)
+
+    def _method(self, name: str, out: Any, *args: Any, **kwargs: Any) -> Any:
         if out is not None:
             from gradc.trace.functions.writing import into
+            from gradc.trace.store import check_writable
 
-            return into(out, self.accumulate(array, axis, dtype))
-        if not any_traced(array):
-            return run_concrete(self.original.accumulate, (array, axis, dtype), {})
-        (accumulate,) = ACCUMULATE
-        return name_result(accumulate(self, array, axis, dtype), sys._getframe(1))
+            check_writable(out[0] if isinstance(out, tuple) else out)
+            return into(out, self._method(name, None, *args, **kwargs))
+        if not any_traced(args) and not any_traced(kwargs):
+            if name == "reduce" and len(args) > 3:
+                args = (*args[:3], None, *args[3:])
+            return run_concrete(getattr(self.original, name), args, kwargs)
+        return name_result(METHODS[name](self, *args, **kwargs), sys._getframe(2))
 
     def outer(self, a: Any, b: Any, **kwargs: Any) -> Any:
         """All pairs: the axes of `a`, then those of `b`."""
@@ -191,15 +171,10 @@ REDUCTIONS = {
     np.logical_and: np.all,
     np.logical_or: np.any,
 }
+"""What has a function of its own that reduces."""
 
-ASSOCIATIVE = {
-    *(np.logaddexp, np.logaddexp2, np.hypot, np.fmax, np.fmin),
-    *(np.logical_xor, np.bitwise_and, np.bitwise_or, np.bitwise_xor),
-}
-"""What reduces in any order, and has no function of its own."""
-
-ACCUMULATE: list[Callable[[Ufunc, Any, Any, Any], Tracer]] = []
-"""What does `accumulate` for traced arrays, entered by the functions above this layer."""
+METHODS: dict[str, Callable[..., Any]] = {}
+"""What does `reduce` and the like for traced arrays, entered by the functions above this layer."""
 
 BOOL_INSTEAD = {
     np.subtract: "x ^ y, or cast one of them: x.astype(int) - y",

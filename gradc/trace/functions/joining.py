@@ -1,4 +1,4 @@
-"""Functions that put arrays together, repeat them and take them apart; `np.array` of lists; padding."""
+"""Functions that put arrays together, repeat them and take them apart; `np.array` of lists."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gradc.trace.lift import (
 )
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
-from gradc.trace.table import implements, implements_view, no_writes
+from gradc.trace.table import implements, implements_view
 from gradc.trace.tracer import Tracer
 
 
@@ -68,6 +68,11 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, ndmin: int = 0, *
     if copy or ndmin:
         return new_array(object, dtype, copy=copy, ndmin=ndmin, **options)
     return asarray(object, dtype)
+
+
+@implements_view(np.require)
+def require(a: Any, dtype: Any = None, requirements: Any = None, **_: Any) -> Tracer:
+    return asarray(a, dtype)
 
 
 @implements_view(np.asarray, np.asanyarray)
@@ -145,8 +150,6 @@ def _assembled(leaves: list[Any], outer: tuple[int, ...], dtype: np.dtype) -> Tr
 def concatenate(
     arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = ""
 ) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.concatenate")
     parts = [operand(x) for x in arrays]
     if axis is None:
         parts, axis = [FUNCTIONS[np.ravel](x) for x in parts], 0
@@ -219,30 +222,52 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
 
 class Concatenation:
-    """np.r_ and np.c_ with arrays and numbers between the brackets."""
+    """np.r_ and np.c_: arrays, numbers and slices between the brackets, and a directive before them.
 
-    def __init__(self, original: Any, columns: bool) -> None:
+    The directive has up to three numbers: the axis to put together along, the least number of axes, and
+    where the axes that an array already has go among them.
+    """
+
+    def __init__(self, original: Any, axis: int, ndmin: int, place: int) -> None:
         self.original = original
-        self.columns = columns
+        self.defaults = axis, ndmin, place
 
     def __getitem__(self, index: Any) -> Any:
         items = index if isinstance(index, tuple) else (index,)
         if not any_traced(items):
             return concrete(self.original[plain(index)])
-        if any(isinstance(item, str) for item in items):
-            fail("gradc traces np.r_ and np.c_ without directives", "np.concatenate")
-        parts = [np.r_[plain(item)] if isinstance(item, slice) else operand(item) for item in items]
-        if not self.columns:
-            return concatenate([FUNCTIONS[np.atleast_1d](x) for x in parts])
-        parts = [x if len(_shape(x)) > 1 else FUNCTIONS[np.reshape](x, (-1, 1)) for x in parts]
-        return concatenate(parts, -1)
+        axis, ndmin, place = self.defaults
+        if isinstance(items[0], str):
+            if items[0] in ("r", "c") or not all(
+                n.strip().lstrip("-").isdigit() for n in items[0].split(",")
+            ):
+                fail(f"gradc traces np.r_ without the directive {items[0]!r}", "np.concatenate")
+            numbers = [int(n) for n in items[0].split(",")]
+            axis, ndmin, place = *numbers, *self.defaults[len(numbers) :]
+            items = items[1:]
+        parts = []
+        for item in items:
+            x = np.r_[plain(item)] if isinstance(item, slice) else operand(item)
+            ndim = len(_shape(x))
+            parts.append(_filled(x, ndmin, place if ndim or isinstance(item, slice) else -1))
+        return concatenate(parts, axis)
 
 
-FUNCTIONS[np.r_] = Concatenation(np.r_, columns=False)
-FUNCTIONS[np.c_] = Concatenation(np.c_, columns=True)
+def _filled(x: Any, ndmin: int, place: int) -> Any:
+    """The array with at least `ndmin` axes, its own from `place` on."""
+    shape = _shape(x)
+    more = ndmin - len(shape)
+    if more <= 0:
+        return x
+    k = place if place >= 0 else more + 1 + place
+    return FUNCTIONS[np.reshape](x, (*[1] * k, *shape, *[1] * (more - k)))
 
 
-# Repeating and padding.
+FUNCTIONS[np.r_] = Concatenation(np.r_, 0, 1, -1)
+FUNCTIONS[np.c_] = Concatenation(np.c_, -1, 2, 0)
+
+
+# Repeating.
 
 
 @implements(np.tile)
@@ -275,45 +300,6 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Tracer:
     if counts.size != x.shape[along]:
         fail(f"np.repeat has {counts.size} counts for {x.shape[along]} elements", None, ShapeError)
     return FUNCTIONS[np.take](x, np.repeat(np.arange(x.shape[along]), counts), along)
-
-
-@implements(np.pad)
-def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tracer:
-    x = traced(array)
-    if isinstance(pad_width, dict):
-        pad_width = [pad_width.get(i, pad_width.get(i - x.ndim, 0)) for i in range(x.ndim)]
-    widths = _widths(plain(pad_width), x.ndim)
-    if mode == "constant":
-        return _constant_pad(x, widths, kwargs.get("constant_values", 0))
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        fail(f"gradc does not trace np.pad with mode={mode!r}", "constant, edge, reflect, symmetric or wrap")
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            # NumPy itself says which element lands where.
-            where = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode, **kwargs)
-            x = FUNCTIONS[np.take](x, where, axis)
-    return x
-
-
-def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    """A pair of counts for each axis."""
-    return [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (ndim, 2))]
-
-
-def _constant_pad(x: Tracer, widths: list[tuple[int, int]], values: Any) -> Tracer:
-    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
-    if not any_traced(values) and np.size(plain(values)) == 1:
-        fill = np.asarray(plain(values)).reshape(-1)[0].astype(x.dtype).item()
-        starts = tuple(a for a, _ in widths)
-        return wrap(emit("pad", x.value, shape=shape, starts=starts, steps=(1,) * x.ndim, value=fill))
-    pairs = FUNCTIONS[np.broadcast_to](operand(values), (x.ndim, 2))
-    for axis, (before, after) in enumerate(widths):
-        edges = []
-        for side, count in enumerate((before, after)):
-            edge = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-            edges.append(FUNCTIONS[np.full](edge, pairs[axis, side], x.dtype))
-        x = concatenate([edges[0], x, edges[1]], axis)
-    return x
 
 
 # Taking apart.

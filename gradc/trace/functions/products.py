@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from gradc.ir import ShapeError, Value, emit
 from gradc.trace.functions.shapes import axes_of, reshaped, transposed
 from gradc.trace.lift import broadcast, cast, common_dtype, operand, plain, traced, value_of, wrap
+from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
-from gradc.trace.table import implements, no_writes
+from gradc.trace.table import implements
 from gradc.trace.tracer import Tracer
 
 _BOOL = np.dtype(bool)
@@ -39,10 +41,46 @@ def sum_of_products(a: Tracer, b: Tracer) -> Tracer:
     return wrap(emit("reduce_sum", emit("mul", a.value, b.value), axes=(a.ndim - 1,)))
 
 
-@implements(np.matmul)
-def matmul(x1: Any, x2: Any, out: Any = None, **kwargs: Any) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.matmul")
+def _axes_moved(x: Any, axes: Any) -> Any:
+    """The array with these axes last."""
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    return FUNCTIONS[np.moveaxis](x, axes, tuple(range(-len(axes), 0)))
+
+
+def generalized(fn: Callable[..., Tracer], count: int) -> Callable[..., Tracer]:
+    """`fn(a, b)` with the options of generalized ufuncs; its result has `count` axes more than the batch."""
+
+    def product(
+        x1: Any,
+        x2: Any,
+        /,
+        out: Any = None,
+        *,
+        axes: Any = None,
+        axis: Any = None,
+        keepdims: bool = False,
+        dtype: Any = None,
+        **_: Any,
+    ) -> Tracer:
+        xs = [operand(x1), operand(x2)]
+        if dtype is not None:
+            xs = [FUNCTIONS[converted](x, dtype) for x in xs]
+        if axis is not None:
+            axes = [axis, axis]
+        if axes is not None:
+            xs = [_axes_moved(x, a) for x, a in zip(xs, axes, strict=False)]
+        y = fn(*xs)
+        if axes is not None and len(axes) > 2 and count:
+            places = axes[2] if isinstance(axes[2], tuple) else (axes[2],)
+            y = FUNCTIONS[np.moveaxis](y, tuple(range(-count, 0)), places)
+        return FUNCTIONS[np.expand_dims](y, -1 if axes is None else axes[0]) if keepdims else y
+
+    product.__name__ = fn.__name__
+    return product
+
+
+def matmul(x1: Any, x2: Any) -> Tracer:
+    """Matrices along the last two axes; arrays with one axis are rows on the left, columns on the right."""
     (a, b), dtype = operands(x1, x2)
     if not a.ndim or not b.ndim:
         fail("matmul does not take numbers", "a * b", ShapeError)
@@ -94,8 +132,6 @@ def _product(a: Tracer, b: Tracer) -> Value:
 
 @implements(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.dot")
     x, y = operand(a), operand(b)
     ndims = [v.ndim if isinstance(v, Tracer) else np.ndim(v) for v in (x, y)]
     if 0 in ndims:
@@ -118,27 +154,32 @@ def vdot(a: Any, b: Any) -> Tracer:
 
 @implements(np.outer, np.linalg.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.outer")
     x, y = FUNCTIONS[np.ravel](a), FUNCTIONS[np.ravel](b)
     return FUNCTIONS[np.multiply](FUNCTIONS[np.reshape](x, (-1, 1)), FUNCTIONS[np.reshape](y, (1, -1)))
 
 
-@implements(np.vecdot, np.linalg.vecdot) if hasattr(np, "vecdot") else lambda fn: fn
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, **_: Any) -> Tracer:
-    x, y = FUNCTIONS[np.broadcast_arrays](operand(x1), operand(x2))
-    (a, b), dtype = operands(FUNCTIONS[np.moveaxis](x, axis, -1), FUNCTIONS[np.moveaxis](y, axis, -1))
+def vecdot(x1: Any, x2: Any) -> Tracer:
+    """The sums of products along the last axis."""
+    x, y = FUNCTIONS[np.broadcast_arrays](x1, x2)
+    (a, b), dtype = operands(x, y)
     return _finished(sum_of_products(a, b), dtype)
 
 
-@implements(np.matvec) if hasattr(np, "matvec") else lambda fn: fn
-def matvec(x1: Any, x2: Any, /, **_: Any) -> Tracer:
+def matvec(x1: Any, x2: Any) -> Tracer:
+    """Matrices times vectors along the last axis."""
     return FUNCTIONS[np.squeeze](matmul(x1, FUNCTIONS[np.expand_dims](x2, -1)), -1)
 
 
-@implements(np.vecmat) if hasattr(np, "vecmat") else lambda fn: fn
-def vecmat(x1: Any, x2: Any, /, **_: Any) -> Tracer:
+def vecmat(x1: Any, x2: Any) -> Tracer:
+    """Vectors along the last axis times matrices."""
     return FUNCTIONS[np.squeeze](matmul(FUNCTIONS[np.expand_dims](x1, -2), x2), -2)
+
+
+implements(np.matmul)(generalized(matmul, 2))
+for _name, _product_of in {"vecdot": (vecdot, 0), "matvec": (matvec, 1), "vecmat": (vecmat, 1)}.items():
+    if hasattr(np, _name):
+        implements(getattr(np, _name))(generalized(*_product_of))
+implements(np.linalg.vecdot)(generalized(vecdot, 0))
 
 
 @implements(np.tensordot, np.linalg.tensordot)
@@ -175,8 +216,6 @@ def kron(a: Any, b: Any) -> Tracer:
 
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Any, *, out: Any = None) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.linalg.multi_dot")
     result, *rest = [operand(x) for x in arrays]
     for x in rest:
         result = matmul(result, x)
@@ -203,7 +242,15 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = FUNCTIONS[np.moveaxis](operand(a), axisa, -1), FUNCTIONS[np.moveaxis](operand(b), axisb, -1)
-    if x.shape[-1] != 3 or y.shape[-1] != 3:
-        fail(f"np.cross takes vectors of 3 elements, not shapes {x.shape} and {y.shape}", None, ShapeError)
-    (p, q, r), (s, t, u) = [[v[..., i] for i in range(3)] for v in (x, y)]
-    return FUNCTIONS[np.stack]([q * u - r * t, r * s - p * u, p * t - q * s], axisc)
+    sizes = x.shape[-1], y.shape[-1]
+    if not set(sizes) <= {2, 3}:
+        what = f"not shapes {x.shape} and {y.shape}"
+        fail(f"np.cross takes vectors of 2 or 3 elements, {what}", None, ShapeError)
+    p, q, *r = [x[..., i] for i in range(sizes[0])]
+    s, t, *u = [y[..., i] for i in range(sizes[1])]
+    last = p * t - q * s
+    if not r and not u:
+        return last
+    third = [v[0] if v else np.zeros((), last.dtype) for v in (r, u)]
+    parts = [q * third[1] - third[0] * t, third[0] * s - p * third[1], last]
+    return FUNCTIONS[np.stack](parts, axisc)

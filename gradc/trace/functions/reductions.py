@@ -15,7 +15,7 @@ from gradc.trace.functions.ufuncs import isnan as value_isnan
 from gradc.trace.lift import cast, operand, supported, traced, wrap
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
-from gradc.trace.table import implements, no_writes
+from gradc.trace.table import implements
 from gradc.trace.tracer import Tracer
 
 _BOOL = np.dtype(bool)
@@ -63,8 +63,6 @@ def _accumulation(op: str, original: Any, ufunc: np.ufunc, identity: int) -> Cal
         initial: Any = None,
         where: Any = None,
     ) -> Tracer:
-        if out is not None:
-            no_writes(f"out= of np.{original.__name__}")
         x = _chosen(traced(a), where, identity)
         wanted = supported(_dtype_of(original, x.dtype) if dtype is None else np.dtype(dtype))
         y = _reduced(op, cast(x.value, wanted), axis, keepdims)
@@ -88,8 +86,6 @@ def _extreme(op: str, original: Any, ufunc: np.ufunc) -> Callable[..., Tracer]:
         initial: Any = None,
         where: Any = None,
     ) -> Tracer:
-        if out is not None:
-            no_writes(f"out= of np.{original.__name__}")
         x = traced(a)
         given = initial is not None and initial is not np._NoValue
         if _given(where) and not given:
@@ -108,8 +104,6 @@ min = implements(np.min, np.amin)(_extreme("reduce_min", np.min, np.minimum))
 
 @implements(np.ptp)
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.ptp")
     return max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims)
 
 
@@ -119,8 +113,6 @@ def _logical(op: str, original: Any, otherwise: bool) -> Callable[..., Tracer]:
     def reduction(
         a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
     ) -> Tracer:
-        if out is not None:
-            no_writes(f"out= of np.{original.__name__}")
         x = wrap(cast(traced(a).value, _BOOL))
         return _reduced(op, _chosen(x, where, otherwise).value, axis, keepdims)
 
@@ -141,8 +133,6 @@ def _argument(op: str, original: Any) -> Callable[..., Tracer]:
     """np.argmax and np.argmin: of the flat array if no axis is given."""
 
     def reduction(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Tracer:
-        if out is not None:
-            no_writes(f"out= of np.{original.__name__}")
         x = traced(a)
         flat = reshaped(x, (x.size,)) if axis is None else x
         along = 0 if axis is None else axis_of(axis, x.ndim)
@@ -163,8 +153,6 @@ argmin = implements(np.argmin)(_argument("argmin", np.argmin))
 def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
 ) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.mean")
     x = traced(a)
     wanted = supported(_dtype_of(np.mean, x.dtype) if dtype is None else np.dtype(dtype), "np.mean")
     total = sum(x, axis, wanted, keepdims=keepdims, where=where)
@@ -200,18 +188,18 @@ def var(
     correction: Any = None,
 ) -> Tracer:
     """The mean of the squared distances from the mean, with n - ddof in place of n."""
-    if out is not None:
-        no_writes("out= of np.var")
-    if _given(where):
-        fail("gradc does not trace np.var with where=", "np.mean(..., where=mask) of the squares")
     x = traced(a)
     ddof = ddof if correction is None or correction is np._NoValue else correction
     wanted = supported(_dtype_of(np.var, x.dtype) if dtype is None else np.dtype(dtype), "np.var")
     x = wrap(cast(x.value, wanted))
-    center = _mean(x, axis, keepdims=True) if mean is None or mean is np._NoValue else mean
+    center = _mean(x, axis, keepdims=True, where=where) if mean is None or mean is np._NoValue else mean
     distance = x - center
+    total = sum(distance * distance, axis, keepdims=keepdims, where=where)
+    if _given(where):
+        count = sum(FUNCTIONS[np.broadcast_to](where, x.shape), axis, keepdims=keepdims) - ddof
+        return total / FUNCTIONS[np.maximum](count, 0).astype(wanted)
     count = _count(x, axis) - ddof
-    return sum(distance * distance, axis, keepdims=keepdims) / np.asarray(count if count > 0 else 0, wanted)
+    return total / np.asarray(count if count > 0 else 0, wanted)
 
 
 _mean = mean

@@ -1,4 +1,4 @@
-"""Functions that choose, round, compare or interpolate: where, clip, round, isclose, linspace."""
+"""Functions that choose, round, compare or interpolate: where, clip, round, isclose."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import ShapeError, emit
+from gradc.ir import emit
 from gradc.trace.lift import any_traced, common_dtype, common_shape, operand, plain, traced, value_of, wrap
+from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.store import assign
-from gradc.trace.table import implements, no_writes
+from gradc.trace.table import implements
 from gradc.trace.tracer import Tracer
 
 _BOOL = np.dtype(bool)
@@ -45,8 +46,6 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tracer:
 @implements(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs: Any) -> Tracer:
     """The smaller of `a_max` and the larger of `a_min` and `a`; at a bound, half of the gradient flows."""
-    if out is not None:
-        no_writes("out= of np.clip")
     low = kwargs.get("min") if a_min is None or a_min is np._NoValue else a_min
     high = kwargs.get("max") if a_max is None or a_max is np._NoValue else a_max
     x = operand(a)
@@ -59,8 +58,6 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs
 
 @implements(np.round, np.around)
 def round(a: Any, decimals: int = 0, out: Any = None) -> Tracer:
-    if out is not None:
-        no_writes("out= of np.round")
     x = traced(a)
     places = operator.index(decimals)
     if x.dtype.kind == "b":
@@ -68,7 +65,8 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Tracer:
     if x.dtype.kind in "iu":
         if places >= 0:
             return FUNCTIONS[np.copy](x)
-        fail("gradc rounds integers to no negative number of decimals", "x // 10 * 10")
+        tens = 10.0**-places
+        return FUNCTIONS[converted](FUNCTIONS[np.rint](x / tens) * tens, x.dtype)
     rint = FUNCTIONS[np.rint]
     factor = np.asarray(10.0 ** abs(places), x.dtype)
     if places == 0:
@@ -124,6 +122,16 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     return FUNCTIONS[np.all](same)
 
 
+@implements(np.array_equiv)
+def array_equiv(a1: Any, a2: Any) -> Any:
+    x, y = traced(a1), traced(a2)
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        return False
+    return FUNCTIONS[np.all](FUNCTIONS[np.equal](x, y))
+
+
 _SINC = [(-1) ** k / math.factorial(2 * k + 1) for k in reversed(range(10))]
 """sin(y) / y as a polynomial in y², for |y| < 1."""
 
@@ -166,27 +174,3 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tracer:
     before = FUNCTIONS[np.take](v, np.arange(v.shape[axis] - 1), axis)
     after = FUNCTIONS[np.take](v, np.arange(1, v.shape[axis]), axis)
     return FUNCTIONS[np.sum](width * (after + before) / 2.0, axis)
-
-
-@implements(np.linspace)
-def linspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    retstep: bool = False,
-    dtype: Any = None,
-    axis: int = 0,
-) -> Any:
-    if axis != 0 or retstep:
-        fail("gradc traces np.linspace with axis=0 and without retstep", None)
-    a, b = FUNCTIONS[np.multiply](operand(start), 1.0), FUNCTIONS[np.multiply](operand(stop), 1.0)
-    parts = num - 1 if endpoint else num
-    if num < 1:
-        fail(f"np.linspace of {num} numbers", None, ShapeError)
-    shape = (num, *[1] * len(common_shape(a, b)))
-    steps = np.arange(num, dtype=np.result_type(common_dtype(a, b), np.float64)).reshape(shape)
-    result = a + steps * ((b - a) / max(parts, 1))
-    if endpoint and num > 1:
-        result = where(np.arange(num).reshape(shape) == num - 1, b, result)
-    return result if dtype is None else FUNCTIONS[np.array](result, dtype)

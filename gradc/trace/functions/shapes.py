@@ -22,6 +22,7 @@ from gradc.trace.lift import (
     wrap,
 )
 from gradc.trace.methods import converted
+from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.table import implements, implements_view, run_concrete
 from gradc.trace.tracer import Tracer
@@ -247,6 +248,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
     x = traced(a)
     if axis is None:
         return reshaped(roll(reshaped(x, (x.size,)), shift, 0), x.shape)
+    if any_traced(shift):
+        return _roll_by(x, operand(shift), plain(axis))
     shifts, axes = np.broadcast_arrays(plain(shift), plain(axis))
     for count, i in zip(shifts.flat, axes.flat, strict=True):
         i = axis_of(i, x.ndim)
@@ -255,6 +258,17 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
         if k:
             parts = sliced(x, i, n - k, k).value, sliced(x, i, 0, n - k).value
             x = wrap(emit("concat", *parts, axis=i))
+    return x
+
+
+def _roll_by(x: Tracer, shift: Any, axis: Any) -> Tracer:
+    """The same for shifts that are not known, one axis after the other."""
+    counts = [shift] if np.ndim(axis) == 0 and not shift.ndim else list(FUNCTIONS[np.ravel](shift))
+    axes = np.atleast_1d(axis).tolist()
+    for k in range(max(len(counts), len(axes))):
+        i = axis_of(axes[k % len(axes)], x.ndim)
+        places = (np.arange(x.shape[i]) - counts[k % len(counts)]) % x.shape[i]
+        x = FUNCTIONS[np.take](x, places, i)
     return x
 
 

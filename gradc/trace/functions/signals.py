@@ -12,6 +12,7 @@ from gradc.ir.types import I64
 from gradc.trace.functions.ordering import searchsorted
 from gradc.trace.functions.shapes import axes_of, axis_of, reshaped
 from gradc.trace.lift import any_traced, cast, common_dtype, operand, traced, wrap
+from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.table import implements
@@ -138,15 +139,18 @@ def convolve(a: Any, v: Any, mode: Any = "full") -> Tracer:
 @implements(np.unwrap)
 def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Tracer:
     """Phases without jumps of more than half a period."""
-    x = _floats(p)
+    x = traced(p)
     along = axis_of(axis, x.ndim)
     steps = FUNCTIONS[np.diff](x, axis=along)
-    half = period / 2
+    dtype = common_dtype(steps, period)
+    half = period / 2 if dtype.kind == "f" else period // 2
     where = FUNCTIONS[np.where]
     small = (steps + half) % period - half
-    small = where((small == -half) & (steps > 0), half, small)
-    limit = half if discont is None else FUNCTIONS[np.maximum](discont, half)
-    change = where(FUNCTIONS[np.absolute](steps) < limit, 0.0, small - steps)
+    if dtype.kind == "f" or period % 2 == 0:  # a jump of exactly half a period keeps its sign
+        small = where((small == -half) & (steps > 0), half, small)
+    limit = period / 2 if discont is None else discont
+    change = where(FUNCTIONS[np.absolute](steps) < limit, 0, small - steps)
+    x = FUNCTIONS[converted](x, dtype)
     start = tuple(slice(1) if i == along else slice(None) for i in range(x.ndim))
     rest = tuple(slice(1, None) if i == along else slice(None) for i in range(x.ndim))
     return FUNCTIONS[np.concatenate]([x[start], x[rest] + FUNCTIONS[np.cumsum](change, along)], along)

@@ -15,7 +15,7 @@ from gradc.trace.functions.reductions import sum as total
 from gradc.trace.lift import any_traced, operand, supported, traced
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
-from gradc.trace.table import implements, no_writes
+from gradc.trace.table import implements
 from gradc.trace.tracer import Tracer
 
 
@@ -87,8 +87,6 @@ def _nan_extreme(original: Any, reduction: Callable[..., Any], lowest: float) ->
     """np.nanmax and np.nanmin: NaN where there are no numbers."""
 
     def function(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Tracer:
-        if out is not None:
-            no_writes(f"out= of np.{original.__name__}")
         x, nan = _numbers(a, lowest)
         y = reduction(x, axis, keepdims=keepdims)
         if nan is None:
@@ -119,8 +117,6 @@ def nanvar(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False
 ) -> Tracer:
     """NaN where there are not more numbers than ddof."""
-    if out is not None:
-        no_writes("out= of np.nanvar")
     x, nan = _numbers(a, 0)
     if nan is None:
         return var(x, axis, dtype, None, ddof, keepdims)

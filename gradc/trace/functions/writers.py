@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from gradc.trace.functions.shapes import axis_of, reshaped, sliced
+from gradc.ir import ShapeError
+from gradc.trace.functions.shapes import axis_of, reshaped
 from gradc.trace.functions.writing import setitem
 from gradc.trace.lift import operand, shape_of
+from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.store import assign, check_writable
@@ -30,12 +31,15 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
 
 def put_values(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     check_writable(a)
-    if mode != "raise":
-        fail(f"gradc does not trace np.put with mode={mode!r}", "np.put with mode='raise'")
     places, values = FUNCTIONS[np.ravel](operand(ind)), FUNCTIONS[np.ravel](operand(v))
-    count, given = places.size, values.size
-    if given != count:
-        values = FUNCTIONS[np.take](values, np.arange(count) % max(given, 1))
+    if mode == "wrap":
+        places = FUNCTIONS[np.remainder](places, a.size)
+    elif mode == "clip":
+        places = FUNCTIONS[np.clip](places, 0, a.size - 1)
+    if not values.size or not places.size:
+        return
+    if values.size != places.size:
+        values = FUNCTIONS[np.resize](values, places.size)
     lines = FUNCTIONS[np.copy](a)
     line = reshaped(lines, (lines.size,))
     setitem(line, places, values)
@@ -57,23 +61,27 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 
 
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    """The elements whose indices are all equal; with `wrap`, those of every square."""
     check_writable(a)
-    if a.ndim != 2 or wrap:
-        fail("gradc traces np.fill_diagonal of arrays with two axes, without wrap", "np.where with np.eye")
-    rows, columns = a.shape
-    count = min(rows, columns)
-    square = sliced(sliced(a, 0, 0, count), 1, 0, count)
-    values = operand(val)
-    if shape_of(values):
-        values = FUNCTIONS[np.reshape](values[:count], (count, 1))
-    assign(square, FUNCTIONS[np.where](np.eye(count, dtype=bool), values, square))
+    if a.ndim < 2 or (a.ndim > 2 and len(set(a.shape)) > 1):
+        fail("np.fill_diagonal takes a matrix, or an array with equal sizes", None, ShapeError)
+    step = 1 + int(np.cumprod(a.shape[:0:-1]).sum())
+    stop = a.size if wrap or a.ndim > 2 else a.shape[1] ** 2
+    put_values(a, np.arange(0, min(stop, a.size), step), val)
 
 
-def _refused(name: str) -> Callable[..., NoReturn]:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        fail(f"gradc cannot trace {name}", "x[mask] = value, or np.where(mask, values, x)")
-
-    return refuse
+def place(arr: Any, mask: Any, vals: Any) -> None:
+    """The values, one after the other and then again, where the mask holds."""
+    check_writable(arr)
+    flat, values = FUNCTIONS[np.ravel](operand(mask)), FUNCTIONS[np.ravel](operand(vals))
+    if flat.size != arr.size:
+        fail(f"a mask of {flat.size} elements does not fit {arr.size}", None, ShapeError)
+    if not values.size:
+        fail("Cannot insert from an empty array!", None, ShapeError)
+    number = FUNCTIONS[np.cumsum](FUNCTIONS[np.not_equal](flat, 0)) - 1
+    chosen = FUNCTIONS[np.take](values, FUNCTIONS[np.remainder](number, values.size))
+    chosen = FUNCTIONS[np.reshape](FUNCTIONS[converted](chosen, arr.dtype), arr.shape)
+    assign(arr, FUNCTIONS[np.where](FUNCTIONS[np.reshape](flat, arr.shape), chosen, arr))
 
 
 FUNCTIONS[np.copyto] = copyto
@@ -81,4 +89,4 @@ FUNCTIONS[np.putmask] = putmask
 FUNCTIONS[np.put] = put_values
 FUNCTIONS[np.put_along_axis] = put_along_axis
 FUNCTIONS[np.fill_diagonal] = fill_diagonal
-FUNCTIONS[np.place] = _refused("np.place")
+FUNCTIONS[np.place] = place
