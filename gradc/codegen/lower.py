@@ -249,9 +249,17 @@ def _slice_index(node: Node, index: Index) -> Index:
     return tuple(i * step + start for i, start, step in zip(index, starts, steps, strict=True))
 
 
+def _windows_index(node: Node, index: Index) -> Index:
+    source = [ZERO + start for start in node.attrs["starts"]]
+    for position, axis, step in zip(index, node.attrs["axes"], node.attrs["steps"], strict=True):
+        source[axis] = source[axis] + position * step
+    return tuple(source)
+
+
 INDEX_MAPS: dict[str, Callable[[Node, Index], Index]] = {
     "broadcast": lambda node, index: tuple(index[a] for a in node.attrs["axes"]),
     "reshape": _reshape_index,
     "transpose": _transpose_index,
     "slice": _slice_index,
+    "windows": _windows_index,
 }

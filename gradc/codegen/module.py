@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gradc.codegen import matmul
+from gradc.codegen.contract import define as define_contraction
+from gradc.codegen.contract.reading import contraction
 from gradc.codegen.elementary import define
 from gradc.codegen.function import Function
 from gradc.codegen.loops import Check, KernelCode
@@ -148,6 +150,17 @@ class Module:
             self.products[key] = symbol, product.scratch
         return self.products[key]
 
+    def contraction(self, graph: Graph) -> tuple[str, int, tuple[int, int]]:
+        """The symbol of a contraction, its bytes of scratch, and which inputs its operands are."""
+        labels, starts, operands = contraction(graph)
+        key = (SHORT[graph.outputs[0].dtype], tuple(labels), starts)
+        if key not in self.products:
+            symbol = f"contract{len(self.products)}_{key[0]}_{'x'.join(str(x.size) for x in labels)}"
+            made = define_contraction(symbol, key[0], labels, starts, self.target.vector_bytes)
+            self.include(symbol, made.text.replace("define void ", "define internal void "))
+            self.products[key] = symbol, made.scratch
+        return *self.products[key], operands
+
     def text(self) -> str:
         attributes = [
             "attributes #0 = { alwaysinline nounwind willreturn }",
@@ -244,7 +257,11 @@ class Driver:
             return
         self.pointers = {}
         inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
-        if name == "fuse":
+        if name == "fuse" and node.attrs["body"].nodes[-1].op.name == "contract":
+            symbol, scratch, operands = self.module.contraction(node.attrs["body"])
+            pointers = [*(inputs[i] for i in operands), *outputs]
+            self.call(symbol, [*pointers, self.scratch_pointer(scratch)])
+        elif name == "fuse":
             overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
             code = lower_kernel(node.attrs["body"], self.module.target.vector_bytes, overwrites)
             symbol = self.module.kernel(code)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 
 from gradc.codegen.accumulate import ARGUMENTS, Accumulators
+from gradc.codegen.folding import lower_fold
 from gradc.codegen.loops import Affine, KernelCode, Let, Load, Register
 from gradc.codegen.lower import ZERO, Emitter, Index, vector_steps
 from gradc.codegen.movement import SPECIAL, lower_written_out
@@ -26,6 +27,9 @@ UNROLL = 4
 SMALL_BODY = 12
 """Kernels of at most this many ops are unrolled."""
 
+ALONE = {**SPECIAL, "fold": lower_fold}
+"""Ops with loops of their own."""
+
 Offsets = Mapping[int, Affine]
 """Where the blocks that an element is in begin, by axis."""
 
@@ -34,8 +38,8 @@ def lower_kernel(graph: Graph, vector_bytes: int, overwrites: tuple[tuple[int, i
     """The loops of a fused graph. `overwrites` are the pairs (output, input) that share memory."""
     emitter = Emitter(graph, vector_bytes)
     last = graph.nodes[-1]
-    if last.op.name in SPECIAL:
-        SPECIAL[last.op.name](emitter, last)
+    if last.op.name in ALONE:
+        ALONE[last.op.name](emitter, last)
     elif last.op.name in REDUCTION:
         lower_running(emitter, last)
     elif last.op.name == "constant" and isinstance(last.attrs["value"], list):

@@ -54,7 +54,9 @@ class Fuser:
             return self.place_pointwise(node)
         if node.op.name in REDUCTIONS:
             return self.place_reduction(node)
-        return self.new(node, max((self.ready[x] for x in node.inputs), default=0), node.types[0].shape)
+        # The loops of most that stand alone run over the result, those of fold over what it adds up.
+        domain = node.inputs[0].shape if node.op.name == "fold" else node.types[0].shape
+        return self.new(node, max((self.ready[x] for x in node.inputs), default=0), domain)
 
     def new(self, node: Node, level: int, domain: tuple[int, ...]) -> Kernel:
         kernel = Kernel(level, domain)
@@ -217,4 +219,4 @@ def reads_elements(node: Node, x: Value) -> bool:
     """Does the node need, at each point of its loops, the element of x there?"""
     if node.op.name == "gather":
         return x is not node.inputs[0] and x.shape == node.types[0].shape
-    return node.op.elementwise or node.op.name in REDUCTIONS
+    return node.op.elementwise or node.op.name in REDUCTIONS or node.op.name == "fold"

@@ -9,7 +9,12 @@ from gradc.ir.graph import Builder, Graph, Node, Value, inline, rebuild
 from gradc.ir.op import OPS, Op
 
 FUSE: Op = OPS["fuse"]
-ALONE = frozenset({"concat", "pad", "scatter_add", "scatter", "cumsum", "cumprod", "cummax", "cummin"})
+ALONE = frozenset(
+    {
+        *("concat", "pad", "scatter_add", "scatter", "fold", "contract"),
+        *("cumsum", "cumprod", "cummax", "cummin"),
+    }
+)
 """Ops that move elements to computed places, or carry a value along an axis: kernels of their own."""
 OPAQUE = frozenset({"matmul", "sort", "cond", "call", "fuse", "captured", "reshape"})
 """Ops that no kernel holds."""
@@ -25,7 +30,7 @@ def is_index_map(node: Node) -> bool:
         return squeezed(node.inputs[0].shape) == squeezed(node.types[0].shape)
     if name == "constant":
         return not isinstance(node.attrs["value"], list)
-    return name in ("broadcast", "transpose", "slice", "iota")
+    return name in ("broadcast", "transpose", "slice", "windows", "iota")
 
 
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -60,6 +65,14 @@ class Kernel:
 
 def is_constant(node: Node) -> bool:
     return node.op.name == "constant"
+
+
+def in_memory(node: Node, i: int) -> bool:
+    """Must operand i be in memory as it is: the node reads it at computed places, or all of it?"""
+    name = node.op.name
+    if name == "contract":  # by strides, but not what is made up while loading
+        return index_root(node.inputs[i]) is None
+    return (name in OPAQUE and not is_index_map(node)) or (name == "gather" and i == 0)
 
 
 def stands_alone(node: Node) -> bool:
@@ -116,7 +129,7 @@ def write_kernels(
             continue
         home = kernel_of[node]
         for i, x in enumerate(node.inputs):
-            exact = node.op.name in OPAQUE or (node.op.name == "gather" and i == 0)
+            exact = in_memory(node, i)
             if exact:
                 store(x)
             root = index_root(x)
@@ -216,8 +229,7 @@ def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], ou
         return local[wanted]
 
     def clone(node: Node) -> None:
-        gathered = node.op.name == "gather"  # what it reads at computed places is in memory, index map or not
-        arguments = tuple([read(x) if gathered and i == 0 else use(x) for i, x in enumerate(node.inputs)])
+        arguments = tuple([read(x) if in_memory(node, i) else use(x) for i, x in enumerate(node.inputs)])
         copy = Node(node.op, arguments, node.attrs, node.types, node.source)
         _adopt(inner, local, node, copy)
 

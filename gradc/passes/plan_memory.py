@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gradc.ir.graph import Builder, Graph, Node, Place, Value
 from gradc.ir.op import OPS
 from gradc.passes.arena import Arena
+from gradc.passes.kernels import ALONE
 
 
 def plan_memory(graph: Graph, donate: Mapping[int, int] | None = None) -> Graph:
@@ -156,7 +157,6 @@ class Planner:
 
 
 REDUCES = ("reduce_", "arg")
-MOVES = frozenset({"concat", "pad", "scatter_add", "scatter", "cumsum", "cumprod", "cummax", "cummin"})
 
 
 def reads_in_step(body: Graph, x: Value, k: int) -> bool:
@@ -172,7 +172,7 @@ def reads_in_step(body: Graph, x: Value, k: int) -> bool:
     tail: set[Value] = set()
     readers = []
     for node in body.nodes:
-        if node.op.name in MOVES:
+        if node.op.name in ALONE:
             return False
         if node.op.name.startswith(REDUCES) or not tail.isdisjoint(node.inputs):
             tail.update(node.results)

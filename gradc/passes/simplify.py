@@ -7,7 +7,18 @@ from functools import cache
 from gradc.ir import Graph
 from gradc.passes.pattern import Pattern, applying
 from gradc.passes.rewrite import Report, Rule, Table, Work, rewrite, rule, rules_of
-from gradc.passes.rules import arithmetic, constants, gathers, inexact, layout, logic, pieces, reductions
+from gradc.passes.rules import (
+    arithmetic,
+    constants,
+    contractions,
+    gathers,
+    inexact,
+    layout,
+    logic,
+    overlaps,
+    pieces,
+    reductions,
+)
 
 (stop_gradient,) = applying("stop_gradient")
 
@@ -17,7 +28,7 @@ def gradient_taken(x: Pattern) -> tuple[Pattern, Pattern]:
     return stop_gradient(x), x
 
 
-MODULES = constants, arithmetic, logic, layout, pieces, gathers, reductions
+MODULES = constants, arithmetic, logic, overlaps, contractions, layout, pieces, gathers, reductions
 EXACT = rules_of(*[vars(module) for module in MODULES])
 """Hold before and after gradients are taken."""
 INEXACT = rules_of(vars(inexact))

@@ -37,7 +37,7 @@ KEEPING = {
         "concat",
     ),
     *("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "maximum", "minimum", "matmul", "mul"),
-    *("cumsum", "cumprod", "cummax", "cummin", "sort"),
+    *("cumsum", "cumprod", "cummax", "cummin", "sort", "windows", "contract"),
 }
 """Ops that make zeros of zeros, and of nothing else: from any input, for those that have several."""
 ROUNDING = {"sign", "floor", "ceil", "trunc", "rint", "floor_divide", "remainder"}
@@ -140,6 +140,8 @@ def mark(node: Node, given: list[int]) -> int:
         return INFINITE if given[0] else 0
     if op in ("cos", "cosh", "logaddexp"):
         return _any(given) & INFINITE
+    if op == "fold":  # 0 where no window reaches
+        return ZERO | given[0]
     if op == "cast":
         return given[0] if node.inputs[0].type.is_float else ZERO
     if op in ROUNDING:
@@ -183,6 +185,7 @@ SAME = {
         "reshape",
         "transpose",
         "slice",
+        "windows",
         "gather",
         "require",
     ),

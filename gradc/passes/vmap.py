@@ -183,6 +183,28 @@ def move(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
     return emit(node.op, xs[0].value, **attrs)
 
 
+@rule("windows", "fold")
+def overlap(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
+    """Readings of every example's array."""
+    axes, starts, steps = (node.attrs[k] for k in ("axes", "starts", "steps"))
+    return emit(
+        node.op,
+        xs[0].value,
+        shape=(batch.size, *node.attrs["shape"]),
+        axes=(0, *[a + 1 for a in axes]),
+        starts=(0, *starts),
+        steps=(1, *steps),
+    )
+
+
+@rule("contract")
+def contract(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
+    """The batch is one more label, of the operands that depend on it and of the result."""
+    new = max((*node.attrs["a"], *node.attrs["b"]), default=0) + 1
+    a, b = [(new, *node.attrs[k]) if x.batched else node.attrs[k] for k, x in zip("ab", xs, strict=True)]
+    return emit("contract", *[x.value for x in xs], a=a, b=b, result=(new, *node.attrs["result"]))
+
+
 @rule("reduce_sum", "reduce_prod", "reduce_max", "reduce_min")
 def reduce(batch: Batch, node: Node, xs: Sequence[Operand]) -> Value:
     return emit(node.op, xs[0].value, axes=tuple([a + 1 for a in node.attrs["axes"]]))

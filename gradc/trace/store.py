@@ -28,6 +28,11 @@ def check_writable(x: Any, instead: str | None = None) -> None:
             f"gradc writes into arrays that the function makes, not into {described(x)}",
             "make the array in the function, as in out = np.zeros(shape)",
         )
+    if any(step.op == "windows" for step in x.path):
+        fail(
+            "windows are for reading only: they overlap",
+            "write into the array itself, or into a copy: w = windows.copy()",
+        )
     cell = x.cell
     if x.weak:
         fail("a Python float is a number, which cannot be written into", "x = np.array(x) first")

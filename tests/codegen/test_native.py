@@ -12,7 +12,7 @@ import pytest
 
 from gradc.codegen.accumulate import ARGUMENTS, COMBINE
 from gradc.codegen.lower import INDEX_MAPS
-from gradc.codegen.movement import SPECIAL
+from gradc.codegen.nests import ALONE
 from gradc.codegen.running import REDUCTION
 from gradc.codegen.scalar import ROWS
 from gradc.ir import OPS, Builder, Graph, Type, emit
@@ -21,10 +21,10 @@ from tests.codegen.native import KINDS, assert_same
 from tests.ir.test_table import single
 from tests.programs.strategies import STRATEGIES, accepts
 
-IN_NESTS = {"constant", "iota", "gather", "require", *INDEX_MAPS, *SPECIAL, *COMBINE, *ARGUMENTS, *REDUCTION}
+IN_NESTS = {"constant", "iota", "gather", "require", *INDEX_MAPS, *ALONE, *COMBINE, *ARGUMENTS, *REDUCTION}
 UNFOLDED = {"custom"}
 """Ops that are gone before code is generated."""
-IN_MODULES = {"fuse", "call", "cond", "matmul", "sort", "captured", "reshape"}
+IN_MODULES = {"fuse", "call", "cond", "matmul", "contract", "sort", "captured", "reshape"}
 
 SHAPES = [
     (),

@@ -81,6 +81,46 @@ def _pad(x: np.ndarray, *, shape: tuple, starts: tuple, steps: tuple, value: Any
     return out
 
 
+def _places(shape: tuple, axes: tuple, starts: tuple, steps: tuple) -> Iterator[tuple[tuple, tuple]]:
+    """Every index into a reading of this shape with the one into what is read."""
+    for i in np.ndindex(*shape):
+        place = list(starts)
+        for k, axis, step in zip(i, axes, steps, strict=True):
+            place[axis] += k * step
+        yield i, tuple(place)
+
+
+def _windows(x: np.ndarray, *, shape: tuple, axes: tuple, starts: tuple, steps: tuple) -> np.ndarray:
+    out = np.empty(shape, x.dtype)
+    for i, place in _places(shape, axes, starts, steps):
+        out[i] = x[place]
+    return out
+
+
+def _fold(x: np.ndarray, *, shape: tuple, axes: tuple, starts: tuple, steps: tuple) -> np.ndarray:
+    out = np.zeros(shape, x.dtype)
+    reached = set()
+    for i, place in _places(x.shape, axes, starts, steps):
+        out[place] = out[place] + x[i] if place in reached else x[i]
+        reached.add(place)
+    return out
+
+
+def _contract(x: np.ndarray, y: np.ndarray, *, a: tuple, b: tuple, result: tuple) -> np.ndarray:
+    sizes = {**dict(zip(a, x.shape, strict=True)), **dict(zip(b, y.shape, strict=True))}
+    labels = tuple(sizes)
+    spread = [
+        np.expand_dims(np.transpose(v, sorted(range(v.ndim), key=lambda i: labels.index(t[i]))),
+                       tuple(i for i, k in enumerate(labels) if k not in t))
+        for v, t in ((x, a), (y, b))
+    ]  # fmt: skip
+    total = (spread[0] * spread[1]).sum(
+        tuple(i for i, k in enumerate(labels) if k not in result), dtype=x.dtype
+    )
+    left = [k for k in labels if k in result]
+    return np.transpose(total, [left.index(k) for k in result])
+
+
 def _broadcast(x: np.ndarray, *, shape: tuple, axes: tuple) -> np.ndarray:
     out = np.empty(shape, x.dtype)
     for i in np.ndindex(*shape):
@@ -176,6 +216,9 @@ MEANINGS: dict[str, Callable] = {
     "broadcast": _broadcast,
     "slice": _slice,
     "pad": _pad,
+    "windows": _windows,
+    "fold": _fold,
+    "contract": _contract,
     "concat": lambda *xs, axis: np.concatenate(xs, axis),
     "gather": _gather,
     "scatter_add": _scatter_add,
@@ -194,7 +237,7 @@ MEANINGS: dict[str, Callable] = {
     "argmin": np.argmin,
 }
 
-ROUNDED = {"erf", "erfc", "expit", "matmul"}
+ROUNDED = {"erf", "erfc", "expit", "matmul", "contract"}
 """Ops whose reference is computed in another way, so that it may round differently."""
 
 

@@ -14,6 +14,8 @@ from gradc.passes.rewrite import Rule, Table, Work, rewrite
 Function = Callable[..., Any]
 INTEGERS = "integers"
 """Inputs whose sums are exact in any order."""
+POSITIVE = "positive"
+"""The same without zeros and signs, for sums of zeros of either sign."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def specials(dtype: np.dtype, kind: str) -> np.ndarray:
         return np.array([0, 1, 2, 3, 7, info.max, info.min, info.max // 2], dtype)
     if kind == INTEGERS:
         return np.array([0, 1, 2, 3, 4, 5, -1, -2, -3], dtype)
+    if kind == POSITIVE:
+        return np.array([1, 2, 3, 4, 5], dtype)
     if kind == "sums":
         return np.array([0.0, 1, 2, 3, -1, -2, np.inf, np.nan], dtype)
     info = np.finfo(dtype)

@@ -4,7 +4,17 @@ import pytest
 
 from gradc.passes.rewrite import rule
 from gradc.passes.simplify import rules
-from tests.passes.cases import arithmetic, constants, gathers, layout, logic, pieces, reductions
+from tests.passes.cases import (
+    arithmetic,
+    constants,
+    contractions,
+    gathers,
+    layout,
+    logic,
+    overlaps,
+    pieces,
+    reductions,
+)
 from tests.passes.equivalence import Case, build, check_case, check_same, fires
 from tests.passes.vocabulary import V
 
@@ -12,6 +22,8 @@ CASES = [
     *constants.CASES,
     *arithmetic.CASES,
     *logic.CASES,
+    *overlaps.CASES,
+    *contractions.CASES,
     *layout.CASES,
     *pieces.CASES,
     *gathers.CASES,

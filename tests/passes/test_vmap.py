@@ -23,7 +23,7 @@ TYPES = [
     Type(BOOL, (3,)),
 ]
 NAMES = sorted(set(OPS) - PASSES_ONLY)
-ROUNDED = {"matmul", "reduce_sum", "reduce_prod", "cumsum", "cumprod"}
+ROUNDED = {"contract", "matmul", "reduce_sum", "reduce_prod", "cumsum", "cumprod"}
 """Ops whose terms NumPy may add in another order when there are more axes."""
 
 

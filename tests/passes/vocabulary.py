@@ -90,3 +90,22 @@ def pad(x, *spans, value=0.0):
     """Pad with (start, size of the whole, step) for each axis."""
     starts, shape, steps = zip(*spans, strict=True)
     return emit("pad", x, shape=shape, starts=starts, steps=steps, value=value)
+
+
+def windows(x, shape, *walks, starts=None):
+    """Windows by an (axis, step) for each axis of the shape."""
+    axes, steps = zip(*walks, strict=True)
+    return emit("windows", x, shape=shape, axes=axes, starts=starts or (0,) * len(x.shape), steps=steps)
+
+
+def fold(g, shape, *walks, starts=None):
+    """The adjoint of windows of an array of this shape."""
+    axes, steps = zip(*walks, strict=True)
+    return emit("fold", g, shape=shape, axes=axes, starts=starts or (0,) * len(shape), steps=steps)
+
+
+def contract(x, y, labels):
+    """As einsum, with digits for labels: contract(x, y, "02,21->01")."""
+    given, _, result = labels.partition("->")
+    a, b = given.split(",")
+    return emit("contract", x, y, a=tuple(map(int, a)), b=tuple(map(int, b)), result=tuple(map(int, result)))

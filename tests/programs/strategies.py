@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -244,6 +244,87 @@ def pad(gen: Generator, x: Value) -> tuple[Value, ...] | None:
         return None
     value = gen.scalar(x.dtype)
     return (emit("pad", x, shape=tuple(shape), starts=tuple(starts), steps=tuple(steps), value=value),)
+
+
+def _reading(gen: Generator, whole: Sequence[int]) -> dict[str, Any] | None:
+    """A reading of an array of this shape: some axes not, or by one walker, or by two that overlap."""
+    walks: list[tuple[int, int, int]] = []
+    starts = []
+    for axis, n in enumerate(whole):
+        start = gen.choices.integer(0, max(n - 1, 0))
+        low, high = start, max(n - 1, 0) - start
+        for _ in range(gen.choices.pick([1, 2, 2, 0])):
+            step = gen.choices.pick([1, 1, 2, -1])
+            room = (low if step < 0 else high) // abs(step)
+            size = gen.choices.integer(0, room + 1) if gen.choices.chance(15) else room // 2 + 1
+            size = size if n else 0
+            low, high = (
+                low - (max(size, 1) - 1) * max(-step, 0),
+                high - (max(size, 1) - 1) * max(step, 0),
+            )
+            walks.append((axis, size, step))
+        starts.append(start)
+    if 0 in whole and not any(size == 0 for _, size, _ in walks):
+        return None
+    walks = gen.choices.shuffled(walks)
+    if not gen.fits([size for _, size, _ in walks]):
+        return None
+    axes, shape, steps = zip(*walks, strict=True) if walks else ((), (), ())
+    return {"shape": shape, "axes": axes, "starts": tuple(starts), "steps": steps}
+
+
+@strategy("windows")
+def windows(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    reading = _reading(gen, x.shape)
+    return None if reading is None else (emit("windows", x, **reading),)
+
+
+@strategy("fold")
+def fold(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    """Pairs of neighbouring axes overlap in one of the result, or an axis is spread out."""
+    if x.type.is_bool:
+        return None
+    axes: list[int] = []
+    steps, starts, shape = [], [], []
+    r = 0
+    while r < x.type.ndim:
+        count = min(gen.choices.pick([1, 2]), x.type.ndim - r)
+        low = high = 0
+        for n in x.shape[r : r + count]:
+            step = gen.choices.pick([1, 1, 2, -1, -2])
+            span = max(n - 1, 0) * step
+            low, high = low + min(span, 0), high + max(span, 0)
+            axes.append(len(shape))
+            steps.append(step)
+        before = gen.choices.integer(0, 2)
+        starts.append(before - low)
+        shape.append(before - low + high + 1 + gen.choices.integer(0, 2))
+        r += count
+    if gen.choices.chance(20):  # an axis along which nothing walks
+        starts.append(1)
+        shape.append(2)
+    if not gen.fits(shape):
+        return None
+    attrs = {"shape": tuple(shape), "axes": tuple(axes), "starts": tuple(starts), "steps": tuple(steps)}
+    return (emit("fold", x, **attrs),)
+
+
+@strategy("contract")
+def contract(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    """Labels of x that are summed or kept, shared or its own; and some of the other operand's own."""
+    if x.type.is_bool:
+        return None
+    a = tuple(range(x.type.ndim))
+    summed = gen.choices.subset(a)
+    shared = sorted({*summed, *gen.choices.subset(a)})
+    sizes = dict(enumerate(x.shape))
+    sizes.update({len(a) + i: n for i, n in enumerate(gen.shape(2))})
+    b = tuple(gen.choices.shuffled([*shared, *[k for k in sizes if k >= len(a)]]))
+    result = tuple(gen.choices.shuffled([k for k in sizes if k not in summed]))
+    if not gen.fits([sizes[k] for k in b]) or not gen.fits([sizes[k] for k in result]):
+        return None
+    y = gen.supply(x.type.with_shape(tuple(sizes[k] for k in b)))
+    return (emit("contract", x, y, a=a, b=b, result=result),)
 
 
 @strategy("concat")

@@ -83,7 +83,7 @@ class Noisy:
             return y
         eps = np.finfo(y.dtype).eps
         size, terms = np.abs(y), 1
-        if node.op.name in ("reduce_sum", "matmul", "scatter_add"):
+        if node.op.name in ("reduce_sum", "matmul", "contract", "scatter_add", "fold"):
             absolute = [np.abs(x) if x.dtype.kind == "f" else x for x in inputs]
             (size,) = run_node(node, absolute, {})
             terms = max(inputs[0].size // max(y.size, 1), 1)
@@ -123,6 +123,7 @@ EXACT = {
         "transpose",
         "slice",
         "pad",
+        "windows",
         "concat",
         "gather",
     ),

@@ -15,7 +15,7 @@ WRITTEN_OUT = 16
 """The largest constant that is written out element by element, as the text prints it."""
 
 FOLDED = tuple(op.name for op in OPS.values() if op.elementwise and op.name != "require")
-MOVING = ("broadcast", "reshape", "transpose", "slice")
+MOVING = ("broadcast", "reshape", "transpose", "slice", "windows")
 SMALL = (*MOVING, "pad", "concat", "gather", "scatter_add", "scatter", "reduce_sum", "reduce_prod",
          "reduce_max", "reduce_min", "argmax", "argmin")  # fmt: skip
 

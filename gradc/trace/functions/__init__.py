@@ -23,6 +23,7 @@ from gradc.trace.functions import (
     special,
     statistics,
     ufuncs,
+    windows,
     writers,
     writing,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "special",
     "statistics",
     "ufuncs",
+    "windows",
     "writers",
     "writing",
 ]
