@@ -1,10 +1,11 @@
-"""Which of the user's classes have objects that a trace sees through views."""
+"""Which of the user's classes have objects that a trace sees through views, and what stands for a class."""
 
 from __future__ import annotations
 
 import abc
 import sys
 import types
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gradc.trace import tree
@@ -23,8 +24,10 @@ class View(tree.StandIn):
 
     __slots__ = ()
 
-    def __init_subclass__(cls) -> None:
-        """Nothing: the hook of the user's class, which may keep a list of subclasses, is not for views."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """The hook of the user's class, which may keep a list of subclasses, is not for views."""
+        if tree.stands_for(cls) is cls:  # a subclass that the user defines in the trace
+            super().__init_subclass__(**kwargs)
 
 
 def viewable(cls: type, home: str = "") -> bool:
@@ -55,4 +58,52 @@ def _is_users(cls: type, home: str) -> bool:
 
 def class_of(view: Any) -> type:
     """The user's class of a view."""
-    return type(view).__bases__[1]
+    return tree.stands_for(type(view))
+
+
+def metaclass_of(cls: type, get: Callable[[Any, str], Any], restore: Callable[[Any], Any]) -> Any:
+    """The metaclass of what stands for `cls`: for the user's code it is that class.
+
+    `get(cls, name)` gives its attributes, substituted; `restore` undoes the substitution. A subclass that is
+    defined in the trace has this metaclass too, and is a class like any other.
+    """
+    base: Any = type(cls)
+    asked: list[type] = []
+
+    class StandsFor(base):
+        def __instancecheck__(self, instance: Any) -> bool:
+            own = tree.stands_for(self)
+            return base.__instancecheck__(self, instance) if own is self else isinstance(instance, own)
+
+        def __subclasscheck__(self, other: type) -> bool:
+            own = tree.stands_for(self)
+            if own is self:
+                return base.__subclasscheck__(self, other)
+            if own in other.__mro__ or own in asked:  # an abstract class asks its subclasses, as this is one
+                return own in other.__mro__
+            asked.append(own)
+            try:
+                return issubclass(tree.stands_for(other), own)
+            finally:
+                asked.pop()
+
+        def __getattribute__(self, name: str) -> Any:
+            if name[:2] == name[-2:] == "__":
+                return base.__getattribute__(self, name)
+            return get(self, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            own = tree.stands_for(self)
+            if own is self or name == "__abstractmethods__":
+                base.__setattr__(self, name, value)
+            else:
+                setattr(own, name, restore(value))
+
+        def __delattr__(self, name: str) -> None:
+            own = tree.stands_for(self)
+            if own is self:
+                base.__delattr__(self, name)
+            else:
+                delattr(own, name)
+
+    return StandsFor

@@ -218,7 +218,9 @@ class Substitution:
         if cls is types.ModuleType or isinstance(obj, types.ModuleType):
             return self._module(obj)
         if isinstance(obj, type):
-            return CLASSES.get(obj, obj) if obj.__module__ == "numpy" else obj
+            if obj.__module__ == "numpy":
+                return CLASSES.get(obj, obj)
+            return self.objects.stand_in(obj)
         if cls in (np.ufunc, _DISPATCHER):
             return function(obj)
         if cls is types.MethodType:
@@ -317,8 +319,9 @@ class Substitution:
 
     def _method(self, obj: types.MethodType) -> Any:
         if isinstance(obj.__self__, type) or not isinstance(obj.__func__, types.FunctionType):
-            bound = self(obj.__func__)
-            return obj if bound is obj.__func__ else types.MethodType(bound, obj.__self__)
+            bound, owner = self(obj.__func__), self(obj.__self__)
+            same = bound is obj.__func__ and owner is obj.__self__
+            return obj if same else types.MethodType(bound, owner)
         return types.MethodType(self(obj.__func__), self(obj.__self__))
 
     def _builtin(self, obj: Any) -> Any:

@@ -1,9 +1,10 @@
-"""The user's objects in a trace: views that share their attributes and whose methods are copies.
+"""The user's objects and classes in a trace: views that share attributes and whose methods are copies.
 
 A method of the user's reads `self.W` and calls `self.layer(x)`; so that it sees tracers and copies there, its
 `self` is a view: an instance of a subclass, made for the trace, that has the object's own `__dict__` and
 substitutes what is read from it. `isinstance`, `super()`, properties, class and static methods and special
-methods such as `__call__` mean what they meant; `x.__class__` is the user's class.
+methods such as `__call__` mean what they meant. The subclass stands for the user's class wherever the trace
+meets that, so that objects made in the trace, and what class methods get, are views too.
 
 What the trace assigns to attributes stays when it is over, except for traced values, which mean nothing
 then: these are an error, and the attribute gets back what it had.
@@ -12,12 +13,14 @@ then: these are an error, and the attribute gets back what it had.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gradc.trace.classes import View, class_of, viewable
+from gradc.trace import tree
+from gradc.trace.classes import View, class_of, metaclass_of, viewable
 from gradc.trace.watch import Watch
 
 if TYPE_CHECKING:
@@ -37,17 +40,14 @@ class Objects:
         self._classes: dict[type, type | None] = {}
         self._fresh: dict[int, Any] = {}
         self._names: dict[int, str] = {}
+        self._given: set[int] = set()
+        """The attributes of objects that were there before the trace, by identity: `watch` keeps them."""
         self.watch = Watch(substitute.restore)
 
     def view(self, obj: Any, name: str | None) -> Any:
         """The view of an object; the object itself if it is none to be viewed."""
-        cls = type(obj)
-        if cls not in self._classes:
-            self._classes[cls] = None
-            if View not in cls.__mro__ and viewable(cls, self.home):
-                self._make_class(cls)
-        made = self._classes[cls]
-        if made is None:
+        made = self.stand_in(type(obj))
+        if made is type(obj):
             return obj
         view = object.__new__(made)
         own = object.__getattribute__(obj, "__dict__")
@@ -55,11 +55,22 @@ class Objects:
         if name is not None:
             self._names[id(own)] = name
         if id(obj) not in self._fresh:
-            self.watch.attributes(cls, own)
+            self._given.add(id(own))
+            self.watch.attributes(type(obj), own)
         return view
+
+    def stand_in(self, cls: type) -> type:
+        """The class of the views of `cls` objects; `cls` itself if there are none."""
+        if cls not in self._classes:
+            self._classes[cls] = None
+            if View not in cls.__mro__ and viewable(cls, self.home):
+                self._make_class(cls)
+        return self._classes[cls] or cls
 
     def original(self, view: Any) -> Any:
         """An object of the user's class for a view that stands for none: one that the trace itself made."""
+        if class_of(view) is type(view):
+            return view
         obj = object.__new__(class_of(view))
         object.__setattr__(obj, "__dict__", object.__getattribute__(view, "__dict__"))
         return obj
@@ -87,13 +98,17 @@ class Objects:
             "__module__": cls.__module__,
             "__qualname__": cls.__qualname__,
             "__doc__": cls.__doc__,
+            "_stands_for": cls,
             "__getattribute__": _as_function(self.get),
             "__setattr__": _as_function(self.set),
             "__del__": lambda view: None,  # only the end of the object itself is its end
         }
         try:
-            made = type(cls)(cls.__name__, (View, cls), namespace)
-            object.__new__(made)
+            made = metaclass_of(cls, self.get_of_class, self.substitute.restore)(
+                cls.__name__, (View, cls), namespace
+            )
+            if not inspect.isabstract(cls):
+                object.__new__(made)
         except TypeError:
             return
         self._classes[cls] = made
@@ -111,16 +126,31 @@ class Objects:
     def get(self, view: Any, name: str) -> Any:
         """An attribute of a view, substituted."""
         if name == "__class__":
-            return class_of(view)
+            return type(view)
         own = object.__getattribute__(view, "__dict__")
         if name == "__dict__":
+            if id(own) not in self._given:
+                return own
             return {key: self._seen(value, view, key) for key, value in own.items()}
         found = _static(type(view).__mro__, name)
         value = self._described(view, found, name, own)
         return self._seen(object.__getattribute__(view, name), view, name) if value is _MISSING else value
 
+    def get_of_class(self, made: type, name: str) -> Any:
+        """An attribute of what stands for a class, substituted."""
+        cls = tree.stands_for(made)
+        found = _static(cls.__mro__, name)
+        if isinstance(found, staticmethod):
+            return self.substitute(found.__func__)
+        if isinstance(found, classmethod):
+            return types.MethodType(self.substitute(found.__func__), made)
+        if cls is made or found is _MISSING:
+            return type.__getattribute__(made, name)
+        return self.substitute(getattr(cls, name), name)
+
     def get_above(self, view: Any, start: type, name: str) -> Any:
         """An attribute of `super(start, view)`."""
+        start = tree.stands_for(start)
         mro = type(view).__mro__
         value = self._described(view, _static(mro[mro.index(start) + 1 :], name), name, {})
         return self.substitute(getattr(super(start, view), name), name) if value is _MISSING else value
@@ -131,7 +161,8 @@ class Objects:
         if isinstance(found, property) and found.fset is not None:
             self.substitute(found.fset)(view, value)
             return
-        setter = _static(class_of(view).__mro__, "__setattr__")
+        users = tuple([cls for cls in type(view).__mro__ if tree.stands_for(cls) is cls])
+        setter = _static(users, "__setattr__")
         if isinstance(setter, types.FunctionType):
             self.substitute(setter)(view, name, value)
         else:
@@ -153,17 +184,17 @@ class Objects:
             shared[name] = value
             return value
         if isinstance(found, classmethod) and isinstance(found.__func__, types.FunctionType):
-            return types.MethodType(self.substitute(found.__func__), class_of(view))
+            return types.MethodType(self.substitute(found.__func__), type(view))
         getter = getattr(type(found), "__get__", None)
         if isinstance(getter, types.FunctionType) and viewable(type(found), self.home):
-            return self.substitute(getter)(self.substitute(found), view, class_of(view))
+            return self.substitute(getter)(self.substitute(found), view, type(view))
         return _MISSING
 
     def _seen(self, value: Any, view: Any, name: str) -> Any:
         own = object.__getattribute__(view, "__dict__")
         owner = self._names.get(id(own))
         new = self.substitute(value, f"{owner}.{name}" if owner else name)
-        if name in own:
+        if name in own and id(own) in self._given:
             self.watch.containers(value, new, class_of(view), name)
         return new
 

@@ -47,12 +47,17 @@ _registering = threading.Lock()
 
 
 class StandIn:
-    """The base of classes made for a trace: an instance stands in for one of its `__class__`.
+    """The base of classes made for a trace: one that has a `_stands_for` stands for that class.
 
     In a tree, what stands for a dataclass instance is such an instance, with the fields that it gives.
     """
 
     __slots__ = ()
+
+
+def stands_for(cls: type) -> type:
+    """The class that `cls` stands for in a trace: mostly `cls` itself."""
+    return vars(cls).get("_stands_for", cls)
 
 
 def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
@@ -62,7 +67,7 @@ def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
         if _leaf_types.issuperset(builtins.map(type, leaves)):
             return leaves, treedef
         unknown = {type(leaf) for leaf in leaves} - _leaf_types
-        if any(StandIn in cls.__mro__ and dataclasses.is_dataclass(cls) for cls in unknown):
+        if any(stands_for(cls) is not cls and dataclasses.is_dataclass(cls) for cls in unknown):
             tree = treedef.unflatten(builtins.map(_stood_for, leaves))
             continue
         # A list: every type is to be registered, not only the first.
@@ -135,10 +140,10 @@ def _step(entry: optree.PyTreeEntry) -> str:
 
 def _stood_for(leaf: Any) -> Any:
     """A dataclass instance in place of what stands for one; other leaves as they are."""
-    if StandIn not in type(leaf).__mro__ or not dataclasses.is_dataclass(leaf):
+    cls = stands_for(type(leaf))
+    if cls is type(leaf) or not dataclasses.is_dataclass(cls):
         return leaf
-    values, names, _ = _fields_of(tuple(field.name for field in dataclasses.fields(leaf)))(leaf)
-    cls = leaf.__class__  # pyright: ignore[reportAttributeAccessIssue]
+    values, names, _ = _fields_of(tuple(field.name for field in dataclasses.fields(cls)))(leaf)
     return _rebuild(cls)(names, values)
 
 

@@ -23,7 +23,6 @@ BROKEN: dict[str, str] = {
     "circuit_through_time": "np.array of a deque",
     "multivariate_t_likelihood": "np.delete",
     "structural_similarity": "sliding_window_view",
-    "mesh_smoothing": "methods of objects that the trace makes are not copied: np.mean([...]) in one",
 }
 """Programs that fail, and why; one that passes must leave this list."""
 
