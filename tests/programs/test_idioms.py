@@ -21,7 +21,6 @@ STEP = 3e-5
 BROKEN: dict[str, str] = {
     "matrix_factorization": "x[mask] @ x[mask] of a traced mask",
     "circuit_through_time": "np.array of a deque",
-    "multivariate_t_likelihood": "np.delete",
     "structural_similarity": "sliding_window_view",
 }
 """Programs that fail, and why; one that passes must leave this list."""
