@@ -8,7 +8,7 @@ FUNCTIONS: dict[Any, Any] = {}
 """NumPy's or SciPy's function (the object itself) to ours."""
 
 SCIPY: dict[str, Any] = {}
-"""For functions of `scipy.special`, by name, what makes ours of theirs: SciPy is never imported here."""
+"""For functions of SciPy's, by their whole name, what makes ours of theirs: SciPy is never imported here."""
 
 CLASSES: dict[type, Any] = {}
 """Classes of NumPy's to what stands for them in a trace: see `gradc.trace.functions.scalars`."""

@@ -55,11 +55,12 @@ def implements_view(*originals: Any) -> Callable[[Callable[..., Any]], Callable[
 
 
 def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The decorated function is what `scipy.special.<name>` means for traced arguments."""
+    """The decorated function is what `scipy.special.<name>` means for traced arguments, or what another
+    function of SciPy's does whose whole name is given."""
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
-            SCIPY[name] = lambda original: _entry(fn, original)
+            SCIPY[name if "." in name else f"scipy.special.{name}"] = lambda original: _entry(fn, original)
         return fn
 
     return register
@@ -133,10 +134,8 @@ def function(original: Any) -> Any:
     if name.endswith("(vectorized)"):  # a ufunc made of a Python function
         name = "frompyfunc"
     special = _is_special(original, module, name)
-    if special and name in SCIPY:
-        entry = SCIPY[name](original)
-    else:
-        entry = ConcreteOnly(original, f"{'scipy.special' if special else _public(module)}.{name}")
+    public = f"{'scipy.special' if special else _public(module)}.{name}"
+    entry = SCIPY[public](original) if public in SCIPY else ConcreteOnly(original, public)
     FUNCTIONS[original] = entry
     return entry
 

@@ -200,7 +200,7 @@ def scipy_ufunc(name: str) -> Callable[[Rule], Rule]:
     """Register the rule of `scipy.special.<name>`."""
 
     def register(rule: Rule) -> Rule:
-        SCIPY[name] = lambda original: Ufunc(original, rule)
+        SCIPY[f"scipy.special.{name}"] = lambda original: Ufunc(original, rule)
         return rule
 
     return register

@@ -1,4 +1,4 @@
-"""Sampled functions: differences, interpolation, convolution, and phases."""
+"""Sampled functions: differences, interpolation, and phases."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import ShapeError, Type, emit
-from gradc.ir.types import I64
+from gradc.ir import ShapeError
 from gradc.trace.functions.ordering import searchsorted
 from gradc.trace.functions.shapes import axes_of, axis_of, reshaped
-from gradc.trace.lift import any_traced, cast, common_dtype, operand, traced, wrap
+from gradc.trace.lift import any_traced, common_dtype, operand, traced
 from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
@@ -96,44 +95,6 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         y = where(at == b, values[i + 1], slope * (at - a) + values[i])
     y = where(at < places[0], values[0] if left is None else left, y)
     return where(at > places[-1], values[-1] if right is None else right, y)
-
-
-@implements(np.correlate)
-def correlate(a: Any, v: Any, mode: Any = "valid") -> Tracer:
-    """The sums over j of a[k + j] v[j], for the k that `mode` says."""
-    x, w = traced(a), traced(v)
-    dtype = common_dtype(x, w)
-    x, w = [
-        reshaped(wrap(cast(u.value, dtype)), (1,)) if not u.ndim else wrap(cast(u.value, dtype))
-        for u in (x, w)
-    ]
-    if x.ndim != 1 or w.ndim != 1 or not x.size or not w.size or dtype.kind == "b":
-        fail(
-            f"np.correlate takes numbers along one axis, not {dtype} of shapes {x.shape} and {w.shape}",
-            None,
-            ShapeError,
-        )
-    if len(x) < len(w):
-        return correlate(w, x, mode)[::-1]
-    n, m = len(x), len(w)
-    sides = {"valid": (0, 0), "same": (m // 2, m - m // 2 - 1), "full": (m - 1, m - 1)}
-    if mode not in sides:
-        fail(f"the mode is valid, same or full, not {mode!r}", None, ShapeError)
-    before, after = sides[mode]
-    padded = emit("pad", x.value, shape=(before + n + after,), starts=(before,), steps=(1,), value=0)
-    windows = Type(I64, (n + before + after - m + 1, m))
-    places = emit("iota", type=windows, axis=0) + emit("iota", type=windows, axis=1)
-    weights = emit("broadcast", w.value, shape=windows.shape, axes=(1,))
-    return wrap(emit("reduce_sum", emit("gather", padded, places, axes=(0,)) * weights, axes=(1,)))
-
-
-@implements(np.convolve)
-def convolve(a: Any, v: Any, mode: Any = "full") -> Tracer:
-    """The sums over j of a[k - j] v[j]: a correlation with the shorter one turned around."""
-    x, w = [FUNCTIONS[np.atleast_1d](traced(u)) for u in (a, v)]
-    if x.size < w.size:
-        x, w = w, x
-    return correlate(x, FUNCTIONS[np.flip](w), mode)
 
 
 @implements(np.unwrap)
