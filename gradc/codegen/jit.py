@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import llvmlite.binding as llvm
 
+from gradc.codegen import library
 from gradc.codegen.target import Target, host
 
 _lock = threading.Lock()
@@ -38,6 +39,7 @@ class Code:
     def __init__(self, text: str, target: Target | None = None) -> None:
         self.target = target or host()
         self._context = llvm.create_context()
+        library.link(library.symbols_in(text))
         with _lock:
             module = llvm.parse_assembly(text, self._context)
             optimize(module, self.target)

@@ -141,9 +141,12 @@ class Check:
     message: str
     active: int | None = None
     source: Source | None = None
+    error: str = "IndexOutOfBoundsError"
 
     def __str__(self) -> str:
-        return f"check {self.ok}, {self.message!r}" + (f"  # {self.source}" if self.source else "")
+        return f"check {self.ok}, {self.error}: {self.message!r}" + (
+            f"  # {self.source}" if self.source else ""
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,7 +166,7 @@ class Emitter:
         if name == "require":
             depth = max(r.depth for r in operands)
             active = self.active if operands[1].lanes > 1 else None
-            self.add(depth, Check(operands[1], node.attrs["message"], active, node.source))
+            self.add(depth, Check(operands[1], active=active, source=node.source, **node.attrs))
             return operands[0]
         return self.let(name, x.dtype, operands, **node.attrs)
 

@@ -2,7 +2,8 @@
 
 The functions have the C signature `void f(void **in, void **out, char *arena, void *context)`: `in` holds the
 graph's inputs and then the captured arrays, `arena` is workspace, and the first field of the context is a
-status, set to the number of a message if a check fails. No globals, no absolute addresses, no library calls.
+status, set to the number of a message if a check fails. No globals, no absolute addresses, no library calls
+but of loops by name (`gradc.codegen.library`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from gradc.codegen import matmul
 from gradc.codegen.contract import define as define_contraction
 from gradc.codegen.contract.reading import contraction
 from gradc.codegen.elementary import define
+from gradc.codegen.factor import WRITERS as FACTORIZATIONS
+from gradc.codegen.factor import Routine, factorization
 from gradc.codegen.function import Function
 from gradc.codegen.loops import Check, KernelCode
 from gradc.codegen.nests import lower_kernel
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
-from gradc.codegen.sorting import sorting
+from gradc.codegen.sorting import Sorting, sorting
 from gradc.codegen.target import Target
+from gradc.codegen.triangular import triangular_solve
 from gradc.ir.errors import Source
 from gradc.ir.graph import Graph, Node, Value
 from gradc.ir.types import ALIGNMENT, SHORT, round_up
@@ -35,10 +39,11 @@ ENTRY = "gradc_compute"
 
 
 class Message(NamedTuple):
-    """What a status means, and the user's line that it comes from."""
+    """What a status means, the user's line that it comes from, and the error's name."""
 
     text: str
     source: Source | None
+    error: str
 
 
 LONGEST = 500
@@ -89,7 +94,7 @@ class Module:
     def include(self, symbol: str, text: str) -> str:
         """Add a library function: each definition and declaration of its text once."""
         for line in text.splitlines():
-            if line.startswith("declare"):
+            if line.startswith(("declare", "@")):
                 self.declare(line)
         for match in re.finditer(r"^define .*?^}$", text, re.MULTILINE | re.DOTALL):
             name = re.search(r'@"?([\w.$]+)"?\(', match[0])
@@ -106,7 +111,7 @@ class Module:
         return c.function.let(f"call {c.type} @{symbol}({c.type} {a}, {c.type} {b})")
 
     def status(self, check: Check) -> int:
-        message = Message(check.message, check.source)
+        message = Message(check.message, check.source, check.error)
         if message not in self.messages:
             self.messages.append(message)
         return self.messages.index(message) + 1
@@ -207,6 +212,7 @@ class Driver:
         self.number = {x: i for i, x in enumerate(graph.inputs)}
         self.symbol = symbol
         self.calls = calls
+        self.used = set(graph.outputs).union(*[node.inputs for node in graph.nodes])
         self.lines: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
         self.counter = 0
@@ -270,9 +276,12 @@ class Driver:
             symbol, scratch = self.module.product(node)
             self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
         elif name == "sort":
-            function = sorting(node.inputs[0].type)
-            symbol = self.module.include(function.symbol, function.text)
-            self.call(symbol, [*inputs, *outputs, self.scratch_pointer(function.scratch)])
+            self.routine(sorting(node.inputs[0].type), inputs, outputs)
+        elif name == "triangular_solve":
+            self.routine(triangular_solve(node, self.module.target.vector_bytes), inputs, outputs)
+        elif name in FACTORIZATIONS:
+            used = [y in self.used for y in node.results]
+            self.routine(factorization(node, used), inputs, outputs)
         elif name == "call":
             self.run(node.attrs["body"], inputs, outputs)
         elif name == "cond":
@@ -283,6 +292,11 @@ class Driver:
     def call(self, symbol: str, arguments: Sequence[str]) -> None:
         self.calls.append(symbol)
         self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
+
+    def routine(self, routine: Routine | Sorting, inputs: list[str], outputs: list[str]) -> None:
+        """Call a function that comes as text of its own."""
+        symbol = self.module.include(routine.symbol, routine.text)
+        self.call(symbol, [*inputs, *outputs, self.scratch_pointer(routine.scratch)])
 
     def scratch_pointer(self, size: int) -> str:
         self.scratch = max(self.scratch, size)

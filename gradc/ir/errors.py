@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 LONGEST = 120
 """So much of a line of code is shown."""
 
@@ -60,6 +62,16 @@ class ArgumentError(GradcError, TypeError):
 
 class IndexOutOfBoundsError(GradcError, IndexError):
     """An index, known only at run time, that is out of bounds."""
+
+
+class LinearAlgebraError(GradcError, np.linalg.LinAlgError):
+    """A matrix, known only at run time, for which the function has no result: a singular one, say."""
+
+
+RAISED_BY_CHECKS: dict[str, type[GradcError]] = {
+    error.__name__: error for error in (IndexOutOfBoundsError, LinearAlgebraError)
+}
+"""What a check in compiled code can raise, by the name that stands in the graph."""
 
 
 class VerifyError(GradcError, ValueError):

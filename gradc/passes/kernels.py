@@ -16,7 +16,12 @@ ALONE = frozenset(
     }
 )
 """Ops that move elements to computed places, or carry a value along an axis: kernels of their own."""
-OPAQUE = frozenset({"matmul", "sort", "cond", "call", "fuse", "captured", "reshape"})
+OPAQUE = frozenset(
+    {
+        *("matmul", "sort", "cond", "call", "fuse", "captured", "reshape"),
+        *("cholesky", "triangular_solve", "solve", "slogdet", "eigh", "svd", "qr"),
+    }
+)
 """Ops that no kernel holds."""
 
 MAX_OPS = 160

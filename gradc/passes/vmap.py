@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gradc.ir import Graph, Node, Type, Value, emit, emit_node
 from gradc.ir.graph import Builder, current, zeros
 from gradc.ir.op import OPS
+from gradc.ir.ops.matrices import identity, per_matrix
 from gradc.ir.types import BOOL, I64
 
 
@@ -31,6 +32,8 @@ PASSES_ONLY = frozenset({"fuse"})
 
 SOURCES = frozenset({"constant", "captured", "iota"})
 """Ops without operands: they never depend on the batch."""
+
+SOLVERS = ("solve", "triangular_solve")
 
 RULES: dict[str, Rule] = {}
 """By name. Elementwise ops share one rule; ops that hold graphs have theirs in `HOLDING`."""
@@ -303,6 +306,29 @@ def _with_lead(batch: Batch, x: Operand, one: Value, lead: tuple[int, ...]) -> V
     own = tuple(range(len(shape) - len(one.shape), len(shape)))
     axes = (0, *own) if x.batched else own
     return emit("broadcast", x.value, shape=shape, axes=axes)
+
+
+# Factorizations: what they are told of matrices, they are told of matrices with one more leading axis.
+
+
+@rule(*SOLVERS, "slogdet", "cholesky", "eigh", "svd", "qr")
+def factorization(batch: Batch, node: Node, xs: Sequence[Operand]) -> tuple[Value, ...]:
+    if node.op.name in SOLVERS and not xs[0].batched and batch.guard is None and len(xs[0].value.shape) == 2:
+        return _one_matrix(batch, node, xs[0].value, xs[1].value)
+    inputs = [batch.widen(x) for x in xs]
+    if batch.guard is not None:  # whoever has not chosen this branch has a matrix with which nothing fails
+        chosen = per_matrix(batch.guard, inputs[0].type.with_dtype(BOOL))
+        inputs[0] = emit("where", chosen, inputs[0], identity(inputs[0].type))
+    return emit_node(node.op, *inputs, **node.attrs).results
+
+
+def _one_matrix(batch: Batch, node: Node, a: Value, b: Value) -> tuple[Value, ...]:
+    """Many right sides of one matrix are one right side with many columns."""
+    n, k = node.inputs[1].shape
+    wide = emit("reshape", emit("transpose", b, axes=(1, 0, 2)), shape=(n, batch.size * k))
+    x, *flags = emit_node(node.op, a, wide, **node.attrs).results
+    x = emit("transpose", emit("reshape", x, shape=(n, batch.size, k)), axes=(1, 0, 2))
+    return x, *[batch.widen(Operand(flag, False)) for flag in flags]
 
 
 # Ops that hold graphs.

@@ -11,7 +11,7 @@ import numpy as np
 from gradc.codegen.jit import Code, assembly
 from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
-from gradc.ir.errors import ArgumentError, IndexOutOfBoundsError
+from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
 from gradc.ir.graph import Graph
 from gradc.runtime.buffers import address_of, aligned_bytes, pointers
 from gradc.runtime.entry import make_entry
@@ -53,7 +53,7 @@ class Executable:
         """Call with arrays of exactly the graph's types, C-contiguous and aligned; fresh results, or `out`
         filled.
 
-        Errors: `IndexOutOfBoundsError` with the user's words if a check fails.
+        Errors: `IndexOutOfBoundsError`, `LinearAlgebraError` with the user's line if a check fails.
         """
         results = [np.empty(t.shape, t.dtype) for t in self.outputs] if out is None else list(out)
         status = self.bind(leaves, results)()
@@ -113,7 +113,7 @@ class Executable:
     def fail(self, status: int) -> None:
         """Raise what a status means."""
         message = self.messages[status - 1]
-        raise IndexOutOfBoundsError(message.text, message.source)
+        raise RAISED_BY_CHECKS[message.error](message.text, message.source)
 
     @cached_property
     def loops(self) -> str:

@@ -65,6 +65,10 @@ REFUSED: dict[str, str] = {
         _names("nditer broadcast"),
         "the arrays themselves, which broadcast; np.ndindex(x.shape) gives indices",
     ),
+    **dict.fromkeys(
+        _names("eig eigvals", "np.linalg."),
+        "np.linalg.eigh or np.linalg.eigvalsh of a symmetric matrix, whose eigenvalues are real",
+    ),
     **dict.fromkeys(_names("fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2", "np.fft."), _FOURIER),
     **dict.fromkeys(_names("irfft2 rfftn irfftn hfft ihfft", "np.fft."), _FOURIER),
 }

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gradc.codegen.accumulate import ARGUMENTS, COMBINE
+from gradc.codegen.factor import WRITERS
 from gradc.codegen.lower import INDEX_MAPS
 from gradc.codegen.nests import ALONE
 from gradc.codegen.running import REDUCTION
@@ -24,7 +25,10 @@ from tests.programs.strategies import STRATEGIES, accepts
 IN_NESTS = {"constant", "iota", "gather", "require", *INDEX_MAPS, *ALONE, *COMBINE, *ARGUMENTS, *REDUCTION}
 UNFOLDED = {"custom"}
 """Ops that are gone before code is generated."""
-IN_MODULES = {"fuse", "call", "cond", "matmul", "contract", "sort", "captured", "reshape"}
+IN_MODULES = {
+    *("fuse", "call", "cond", "matmul", "contract", "sort", "captured", "reshape"),
+    *("triangular_solve", *WRITERS),
+}
 
 SHAPES = [
     (),

@@ -14,7 +14,7 @@ from gradc.ir.types import BOOL, F64, I64
 from gradc.passes.vmap import PASSES_ONLY, has_rule, vmap, vmap_where_needed
 from tests.programs.choices import Choices
 from tests.programs.generate import Generator, Program, generate
-from tests.programs.strategies import STRATEGIES
+from tests.programs.strategies import FACTORED, STRATEGIES
 
 SIZE = 3
 TYPES = [
@@ -23,7 +23,7 @@ TYPES = [
     Type(BOOL, (3,)),
 ]
 NAMES = sorted(set(OPS) - PASSES_ONLY)
-ROUNDED = {"contract", "matmul", "reduce_sum", "reduce_prod", "cumsum", "cumprod"}
+ROUNDED = {"contract", "matmul", "reduce_sum", "reduce_prod", "cumsum", "cumprod", *FACTORED}
 """Ops whose terms NumPy may add in another order when there are more axes."""
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from gradc.ir import Graph, Value, evaluate, parse, verify
 from tests.programs.gradients import backward, check_gradient, seeds_of
 from tests.programs.stages import Stage, attribute, native, stages
+from tests.programs.strategies import FACTORED
 from tests.programs.values import Expected, identical
 
-LAYOUT_DEPENDENT = {"matmul", "reduce_sum", "reduce_prod"}
+LAYOUT_DEPENDENT = {"matmul", "reduce_sum", "reduce_prod", *FACTORED}
 """Ops whose terms NumPy adds up in an order that depends on the layout of the operands."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradc.ir import OPS, Graph, Type, Value, emit, emit_node
 from gradc.ir.ops.control import vjp_graph
+from gradc.ir.ops.matrices import is_diagonal, numbers
 from gradc.ir.types import BOOL, F64, I64, NAMES, SHORT
 
 if TYPE_CHECKING:
@@ -448,6 +449,72 @@ def matmul(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     if left:
         return (emit("matmul", x, other, transpose_a=swap, transpose_b=other_swap),)
     return (emit("matmul", other, x, transpose_a=other_swap, transpose_b=swap),)
+
+
+# Linear algebra: matrices whose diagonal keeps them regular, and eigenvalues apart.
+
+
+FACTORED = frozenset({"cholesky", "solve", "slogdet", "eigh", "svd", "qr", "triangular_solve"})
+"""Ops in which elements come from sums that cancel: they are as exact as the largest one is."""
+
+
+def _tame(gen: Generator, x: Value) -> Value:
+    """Elements up to 1, no NaN: LAPACK adds up in an order of its own, and so meets others when it
+    overflows."""
+    domain = Domain(-1.0, 1.0)
+    x = gen.within(x, domain)
+    if gen.smooth:
+        return x
+    low, high = [emit("constant", value=v, type=x.type) for v in domain]
+    return emit("minimum", emit("maximum", emit("where", emit("ne", x, x), low, x), low), high)
+
+
+def _matrices(gen: Generator, x: Value) -> Value:
+    """More than all of a row on the diagonal: 4, 8, 12, ... more."""
+    x = _tame(gen, x)
+    steps = emit("cast", numbers(x.type, -2), type=x.type) * 4.0 + (4.0 + x.shape[-1])
+    return emit("where", is_diagonal(x.type), x + steps, x)
+
+
+def _square(gen: Generator, x: Value) -> Value:
+    if x.shape[-1] == x.shape[-2]:
+        return _matrices(gen, x)
+    x, other = _tame(gen, x), _tame(gen, gen.supply(x.type))
+    y = emit("matmul", x, other, transpose_a=False, transpose_b=True)
+    return _matrices(gen, y * (1.0 / max(x.shape[-1], 1)))
+
+
+def _factorization(name: str, square: bool, **attrs: tuple[object, ...]) -> None:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        if x.dtype != F64 or x.type.ndim < 2:
+            return None
+        a = _square(gen, x) if square else _matrices(gen, x)
+        chosen = {key: gen.choices.pick(list(values)) for key, values in attrs.items()}
+        return emit_node(name, a, **chosen).results
+
+    strategy(name)(emitter)
+
+
+_factorization("cholesky", True)
+_factorization("slogdet", True)
+_factorization("eigh", True, lower=(True, False))
+_factorization("svd", False)
+_factorization("qr", False)
+
+
+def _solution(name: str, *flags: str) -> None:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        if x.type.ndim < 2 or not x.type.is_float or (name == "solve" and x.dtype != F64):
+            return None
+        a = _square(gen, x)
+        b = _tame(gen, gen.supply(a.type.with_shape((*a.shape[:-1], gen.size()))))
+        return emit_node(name, a, b, **{flag: gen.choices.chance(50) for flag in flags}).results
+
+    strategy(name)(emitter)
+
+
+_solution("solve", "transpose")
+_solution("triangular_solve", "lower", "transpose", "unit")
 
 
 # Ops that hold graphs.

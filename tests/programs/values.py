@@ -10,6 +10,7 @@ import numpy as np
 
 from gradc.ir import Graph, Node, Type, Value
 from gradc.ir.evaluate import run_node
+from tests.programs.strategies import FACTORED
 
 if TYPE_CHECKING:
     from tests.programs.strategies import Domain, Index
@@ -89,6 +90,8 @@ class Noisy:
             terms = max(inputs[0].size // max(y.size, 1), 1)
             if node.op.name == "matmul":
                 terms = inputs[0].shape[-2 if node.attrs["transpose_a"] else -1]
+        elif node.op.name in FACTORED:
+            size, terms = np.full(y.shape, np.max(size, initial=0)), inputs[0].shape[-1]
         elif node.op.name == "logaddexp":  # its own operands cancel in it
             size = np.maximum(size, np.abs(inputs[0]))
         elif node.op.name == "reduce_prod":

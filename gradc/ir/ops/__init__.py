@@ -1,5 +1,16 @@
 """The op table, by family: importing this package fills `gradc.ir.op.OPS`."""
 
-from gradc.ir.ops import control, elementwise, index, linalg, order, reduce, shape, windows
+from gradc.ir.ops import control, elementwise, factor, index, linalg, order, reduce, shape, spectral, windows
 
-__all__ = ["control", "elementwise", "index", "linalg", "order", "reduce", "shape", "windows"]
+__all__ = [
+    "control",
+    "elementwise",
+    "factor",
+    "index",
+    "linalg",
+    "order",
+    "reduce",
+    "shape",
+    "spectral",
+    "windows",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir.errors import IndexOutOfBoundsError, ShapeError
+from gradc.ir.errors import RAISED_BY_CHECKS, ShapeError
 from gradc.ir.graph import Value, constant, emit
 from gradc.ir.op import Cotangent, Op, full_like
 from gradc.ir.types import BOOL, Type
@@ -258,17 +258,21 @@ Op(
 )
 
 
-def require_meaning(x: np.ndarray, ok: np.ndarray, *, message: str) -> np.ndarray:
-    """x, or an IndexError if `ok` fails anywhere."""
+def require_meaning(
+    x: np.ndarray, ok: np.ndarray, *, message: str, error: str = "IndexOutOfBoundsError"
+) -> np.ndarray:
+    """x, or the error (one of `RAISED_BY_CHECKS`) if `ok` fails anywhere."""
     if not np.all(ok):
-        raise IndexOutOfBoundsError(message)
+        raise RAISED_BY_CHECKS[error](message)
     return x
 
 
-def require_type(x: Type, ok: Type, *, message: str) -> Type:
+def require_type(x: Type, ok: Type, *, message: str, error: str = "IndexOutOfBoundsError") -> Type:
     """A value and a bool of its shape."""
     if not ok.is_bool or ok.shape != x.shape:
         raise ShapeError(f"require takes t[s], bool[s], not {x}, {ok}")
+    if error not in RAISED_BY_CHECKS:
+        raise ShapeError(f"require raises one of {', '.join(RAISED_BY_CHECKS)}, not {error}")
     return x
 
 

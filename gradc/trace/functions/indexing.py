@@ -330,7 +330,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Tracer:
     return along_axis(x, index_value(i, x.shape[along], along, full), along)
 
 
-@implements(np.diagonal, np.linalg.diagonal, views=True)
+@implements(np.diagonal, views=True)
 def diagonal(a: Any, offset: int = 0, axis1: int | None = None, axis2: int | None = None) -> Tracer:
     x = traced(a)
     i, j = axis_of(0 if axis1 is None else axis1, x.ndim), axis_of(1 if axis2 is None else axis2, x.ndim)
@@ -342,6 +342,11 @@ def diagonal(a: Any, offset: int = 0, axis1: int | None = None, axis2: int | Non
     line = reshaped(x, (*x.shape[:-2], rows * columns))
     y = sliced(line, line.ndim - 1, start if size else 0, size, columns + 1)
     return Tracer(y.cell, y.path, fixed="a diagonal, which NumPy gives for reading only")
+
+
+@implements(np.linalg.diagonal, views=True)
+def matrix_diagonal(x: Any, /, *, offset: int = 0) -> Tracer:
+    return diagonal(x, offset, -2, -1)
 
 
 @implements(np.diag, views=True)

@@ -222,21 +222,6 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Tracer:
     return result
 
 
-@implements(np.linalg.matrix_power)
-def matrix_power(a: Any, n: int) -> Tracer:
-    x = traced(a)
-    if n < 1:
-        fail("gradc traces np.linalg.matrix_power for n >= 1 only", None)
-    result: Tracer | None = None
-    while n:  # by squaring
-        if n & 1:
-            result = x if result is None else matmul(result, x)
-        n >>= 1
-        x = matmul(x, x) if n else x
-    assert result is not None
-    return result
-
-
 @implements(np.cross)
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Tracer:
     if axis is not None:

@@ -237,7 +237,7 @@ def average(
 
 @implements(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tracer:
-    """Norms of vectors for every order; of matrices the Frobenius norm, and orders 1 and infinity.
+    """Norms of vectors and of matrices, for every order.
 
     At 0, where a norm has no derivative, the gradient is 0.
     """
@@ -253,8 +253,12 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
         fail(f"np.linalg.norm takes one or two axes, not {len(axes)}", "axis=-1", ShapeError)
     if ord in (None, "fro", "f"):
         return root(sum(v * v, axes, keepdims=keepdims))
+    if ord in (2, -2, "nuc"):
+        from gradc.trace.functions.spectra import spectral_norm
+
+        return spectral_norm(v, ord, axes, keepdims)
     if ord not in (1, -1, math.inf, -math.inf):
-        fail(f"gradc does not trace the matrix norm of order {ord!r}", "ord=None, 1 or np.inf")
+        raise ValueError("Invalid norm order for matrices.")
     first, second = axes if abs(ord) == 1 else axes[::-1]
     columns = sum(FUNCTIONS[np.absolute](v), first, keepdims=True)
     result = (max if ord > 0 else min)(columns, second, keepdims=True)
