@@ -80,7 +80,9 @@ def outcome(f: Callable[..., Any], *args: Any) -> Any:
         return type(error).__mro__[-4:]
 
 
-@pytest.mark.parametrize("seed", range(600))
+@pytest.mark.parametrize(
+    "seed", [*range(60), *[pytest.param(k, marks=pytest.mark.long) for k in range(60, 160)]]
+)
 def test_random_index(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = SHAPES[rng.integers(len(SHAPES))]
