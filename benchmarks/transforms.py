@@ -8,6 +8,7 @@ Hessian-vector product, the tangent of a gradient, twice to three times that aga
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +74,7 @@ def programs() -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
         return rng.standard_normal(shape).astype(np.float32)
 
     sizes = (784, 256, 128, 10)
-    layers = [(normal(n, m) / np.float32(n**0.5), normal(m)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    layers = [(normal(n, m) / np.float32(n**0.5), normal(m)) for n, m in itertools.pairwise(sizes)]
     return {
         "MLP 784-256-128-10, batch 128": (network, (layers, normal(128, 784), rng.integers(0, 10, 128))),
         "logistic regression 569x30 f64": (

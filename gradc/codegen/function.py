@@ -270,8 +270,14 @@ class Function:
         if backwards:  # read from the last lane on, then turned around
             address = replace(address, index=address.index + (1 - lanes), lane_step=1)
         pointer = self.pointer(address, dtype, lanes)
+        if (
+            load.mask is not None and lanes == 1
+        ):  # the first element, which there is, where none is to be read
+            pointer = self.let(
+                f"select i1 {self.operand(load.mask, 1)}, ptr {pointer}, ptr %{address.buffer}"
+            )
         if self.is_scattered(address, lanes):
-            mask = active_lanes(lanes, load.active)
+            mask = self.mask(load, lanes, backwards=False)
             name = f"llvm.masked.gather.{suffix(dtype, lanes)}.v{lanes}p0"
             pointers = f"<{lanes} x ptr>"
             arguments = [
@@ -280,8 +286,8 @@ class Function:
                 (v, "zeroinitializer"),
             ]
             value = self.call(name, v, arguments)
-        elif load.active is not None:
-            mask = active_lanes(lanes, load.active, backwards=backwards)
+        elif load.active is not None or (load.mask is not None and lanes > 1):
+            mask = self.mask(load, lanes, backwards)
             name = f"llvm.masked.load.{suffix(dtype, lanes)}.p0"
             arguments = [
                 ("ptr", pointer),
@@ -298,6 +304,19 @@ class Function:
         if dtype == BOOL:
             value = self.let(f"icmp ne {v} {value}, {'zeroinitializer' if lanes > 1 else '0'}")
         self.names[register] = value
+
+    def mask(self, load: Load, lanes: int, backwards: bool) -> str:
+        """The lanes that a load reads."""
+        mask = active_lanes(lanes, load.active, backwards=backwards)
+        if load.mask is None:
+            return mask
+        inside = self.operand(load.mask, lanes)
+        if backwards and load.mask.lanes > 1:
+            picks = ", ".join(f"i32 {i}" for i in reversed(range(lanes)))
+            inside = self.let(
+                f"shufflevector <{lanes} x i1> {inside}, <{lanes} x i1> poison, <{lanes} x i32> <{picks}>"
+            )
+        return inside if load.active is None else self.let(f"and <{lanes} x i1> {inside}, {mask}")
 
     def store(self, store: Store) -> None:
         dtype, lanes, address = store.value.dtype, store.lanes, store.address

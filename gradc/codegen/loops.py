@@ -108,15 +108,18 @@ class Let:
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """Read one element, or `active` of the lanes (the others are 0)."""
+    """Read one element, or `active` of the lanes (the others are 0); only where `mask` holds, if there is
+    one (what it gives elsewhere is not to be used)."""
 
     result: Register
     address: Address
     active: int | None = None
+    mask: Register | None = None
 
     def __str__(self) -> str:
         only = f" first {self.active}" if self.active is not None else ""
-        return f"{self.result}: {self.result.type} = load {self.address}{only}"
+        where = f" where {self.mask}" if self.mask is not None else ""
+        return f"{self.result}: {self.result.type} = load {self.address}{only}{where}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ class Frame:
 
     variable: str | None
     body: list[Statement] = field(default_factory=list)
-    known: dict[tuple[Value, Index], Register] = field(default_factory=dict)
+    known: dict[tuple[Value | str, Index, Register | None], Register] = field(default_factory=dict)
 
 
 class Emitter:
@@ -54,6 +54,8 @@ class Emitter:
         self.lanes = 1
         self.vector_variable: str | None = None
         self.active: int | None = None
+        self.mask: Register | None = None
+        """Where what is computed now counts: elsewhere its index may lie outside of its operands."""
         self.widest = lanes_of(graph, vector_bytes)
         self.results: dict[Value, Callable[[Index], Register]] = {}
 
@@ -120,8 +122,10 @@ class Emitter:
         self, buffer: str, type: Type, index: Index, dynamic: Sequence[tuple[Register, int]] = ()
     ) -> Register:
         address, depth, lanes = self.address(buffer, type, index, dynamic)
+        if self.mask is not None:
+            depth, lanes = max(depth, self.mask.depth), max(lanes, self.mask.lanes)
         result = self.register(type.dtype, lanes, depth)
-        self.add(depth, Load(result, address, self.active if lanes > 1 else None))
+        self.add(depth, Load(result, address, self.active if lanes > 1 else None, self.mask))
         return result
 
     def store(
@@ -139,11 +143,15 @@ class Emitter:
 
     def value(self, x: Value, index: Index) -> Register:
         """The element of a value at an index, computed once in each loop that it depends on."""
-        key = (x, index)
+        return self.once(x, index, lambda: self.compute(x, index))
+
+    def once(self, what: Value | str, index: Index, compute: Callable[[], Register]) -> Register:
+        """What was computed at this index already, or is now."""
+        key = (what, index, self.mask)
         for frame in reversed(self.frames):
             if key in frame.known:
                 return frame.known[key]
-        register = self.compute(x, index)
+        register = compute()
         self.frames[register.depth].known[key] = register
         return register
 
@@ -160,15 +168,55 @@ class Emitter:
             return self.index_register(index[node.attrs["axis"]], x.dtype)
         if name in INDEX_MAPS:
             return self.value(node.inputs[0], INDEX_MAPS[name](node, index))
+        if name == "pad":
+            return self.pad(node, index)
         if name == "gather":
             return self.gather(node, index)
         operands = [self.value(operand, index) for operand in node.inputs]
         if name == "require":
             depth = max(r.depth for r in operands)
-            active = self.active if operands[1].lanes > 1 else None
-            self.add(depth, Check(operands[1], active=active, source=node.source, **node.attrs))
+            ok = operands[1]
+            if self.mask is not None:
+                ok = self.let("or", BOOL, [ok, self.let("invert", BOOL, [self.mask])])
+                depth = max(depth, ok.depth)
+            active = self.active if ok.lanes > 1 else None
+            self.add(depth, Check(ok, active=active, source=node.source, **node.attrs))
             return operands[0]
         return self.let(name, x.dtype, operands, **node.attrs)
+
+    def pad(self, node: Node, index: Index) -> Register:
+        """The element of what is padded where the index is inside of it, else the fill value."""
+        (x,) = node.inputs
+        fill = self.constant(node.attrs["value"], x.dtype)
+        if not x.type.size:
+            return fill
+        outer, inside = self.mask, self.mask
+        source: list[Affine] = []
+        for position, start, n, size in zip(
+            index, node.attrs["starts"], x.shape, node.types[0].shape, strict=True
+        ):
+            source.append(position + -start)
+            if n != size:
+                within = self.within(source[-1], n)
+                inside = within if inside is None else self.let("and", BOOL, [inside, within])
+        if inside is outer:
+            return self.value(x, tuple(source))
+        assert inside is not None
+        self.mask = inside
+        value = self.value(x, tuple(source))
+        self.mask = outer
+        return self.let("where", x.dtype, [inside, value, fill])
+
+    def within(self, index: Affine, size: int) -> Register:
+        """Is an index one of an axis of this size?"""
+        mask, self.mask = self.mask, None
+
+        def compare() -> Register:
+            return self.let("within", BOOL, [self.index_register(index, I64)], size=size)
+
+        register = self.once(f"within {size}", (index,), compare)
+        self.mask = mask
+        return register
 
     def gather(self, node: Node, index: Index) -> Register:
         """A load whose index on some axes is a register. Indices are clamped, so that a bad one reads no

@@ -292,6 +292,11 @@ def _clamp_index(c: Context, i: str, *, size: int) -> str:
     return c.select(c.op("icmp ult", i, c.constant(size)), i, c.constant(0))
 
 
+def _within(c: Context, i: str, *, size: int) -> str:
+    """Is the index not negative, and below the size?"""
+    return c.op("icmp ult", i, c.constant(size))
+
+
 def _better(f: str, i: str, u: str) -> Row:
     """Does x beat the best so far? The first NaN does, and stays."""
 
@@ -354,6 +359,7 @@ ROWS: dict[str, Row] = {
     "where": _where,
     "cast": _cast,
     "clamp_index": _clamp_index,
+    "within": _within,
     "better_argmax": _better("ogt", "sgt", "ugt"),
     "better_argmin": _better("olt", "slt", "ult"),
 }

@@ -24,6 +24,7 @@ from gradc.passes.kernels import (
     unfuse,
     write_kernels,
 )
+from gradc.passes.recompute import recomputed
 
 
 class Fuser:
@@ -171,7 +172,8 @@ def fuse(graph: Graph) -> Graph:
     fuser = Fuser(graph)
     fuser.assign()
     sink(graph, fuser)
-    return write_kernels(graph, fuser.kernels, fuser.kernel_of, fuser.ready, fuse)
+    again = recomputed(graph, fuser.kernel_of)
+    return write_kernels(graph, fuser.kernels, fuser.kernel_of, fuser.ready, again, fuse)
 
 
 def sink(graph: Graph, fuser: Fuser) -> None:

@@ -24,6 +24,9 @@ OPAQUE = frozenset(
 )
 """Ops that no kernel holds."""
 
+Recomputed = Mapping[Value, list[Value]]
+"""Values that every kernel computes for itself, and of what in memory."""
+
 MAX_OPS = 160
 """Larger kernels spill registers and gain nothing."""
 
@@ -35,6 +38,8 @@ def is_index_map(node: Node) -> bool:
         return squeezed(node.inputs[0].shape) == squeezed(node.types[0].shape)
     if name == "constant":
         return not isinstance(node.attrs["value"], list)
+    if name == "pad":  # elements side by side, of what is in memory: a comparison of indices
+        return all(step == 1 for step in node.attrs["steps"])
     return name in ("broadcast", "transpose", "slice", "windows", "iota")
 
 
@@ -105,11 +110,13 @@ def write_kernels(
     kernels: Iterable[Kernel],
     kernel_of: Mapping[Node, Kernel],
     ready: Mapping[Value, int],
+    recomputed: Recomputed,
     fuse: Callable[[Graph], Graph],
 ) -> Graph:
     """The graph with its kernels as `fuse` nodes, in the order of their levels.
 
-    `ready` has the level on which each value can be read; `fuse` is for the graphs that nodes hold.
+    `ready` has the level on which each value can be read; `recomputed` are those that every kernel computes
+    for itself; `fuse` is for the graphs that nodes hold.
     """
     order = {node: i for i, node in enumerate(graph.nodes)}
     # What must be in memory: outputs, and what a node outside of the producer's kernel reads through index
@@ -142,8 +149,9 @@ def write_kernels(
                 continue
             inside = root.node is not None and root is x and not exact and kernel_of[root.node] is home
             if not inside:
-                needed.add(root)
-                assert root.node is None or kernel_of[root.node].level < home.level, node
+                for source in recomputed.get(root, [root]):
+                    needed.add(source)
+                    assert source.node is None or kernel_of[source.node].level < home.level, node
     builder = Builder([*graph.inputs])
     env: dict[Value, Value] = {x: x for x in graph.inputs}
     filled = [k for k in kernels if k.nodes]
@@ -155,7 +163,7 @@ def write_kernels(
         if y in views and y.node is not None:
             emit_opaque(builder, env, y.node, fuse)
         else:
-            emit_kernel(builder, env, [], [y])
+            emit_kernel(builder, env, [], [y], recomputed)
 
     pending = iter([*maps, None])
     next_map = next(pending)
@@ -170,7 +178,7 @@ def write_kernels(
         else:
             outputs = [y for n in kernel.nodes for y in n.results if y in needed]
             if outputs:
-                emit_kernel(builder, env, kernel.nodes, outputs)
+                emit_kernel(builder, env, kernel.nodes, outputs, recomputed)
     while next_map is not None:
         emit_map(next_map)
         next_map = next(pending)
@@ -203,7 +211,13 @@ def _adopt(builder: Builder, env: dict[Value, Value], node: Node, copy: Node) ->
         env[old] = new
 
 
-def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], outputs: list[Value]) -> None:
+def emit_kernel(
+    builder: Builder,
+    env: dict[Value, Value],
+    nodes: list[Node],
+    outputs: list[Value],
+    recomputed: Recomputed,
+) -> None:
     """A `fuse` node for these nodes and the index maps they read through."""
     inner = Builder()
     local: dict[Value, Value] = {}
@@ -222,6 +236,9 @@ def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], ou
         chain = []
         wanted = x
         while x not in local:
+            if x in recomputed:
+                compute(x, recomputed[x])
+                break
             if x.node is None or not is_index_map(x.node):
                 local[x] = read(x)
                 break
@@ -238,8 +255,26 @@ def emit_kernel(builder: Builder, env: dict[Value, Value], nodes: list[Node], ou
         copy = Node(node.op, arguments, node.attrs, node.types, node.source)
         _adopt(inner, local, node, copy)
 
+    def compute(x: Value, leaves: list[Value]) -> None:
+        """Compute a value again of these, which are in memory."""
+        pending = [x]
+        while pending:
+            y = pending[-1]
+            if y in local or y.node is None or is_index_map(y.node) or y in leaves:
+                use(pending.pop())
+                continue
+            missing = [z for z in y.node.inputs if z not in local]
+            if not missing:
+                clone(pending.pop().node)  # type: ignore[arg-type]
+            pending.extend(missing)
+
+    live = set(outputs)
+    for node in reversed(nodes):
+        if not live.isdisjoint(node.results):
+            live.update(node.inputs)
     for node in nodes:
-        clone(node)
+        if not live.isdisjoint(node.results):
+            clone(node)
     for y in outputs:
         if y not in local:
             use(y)
