@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradc.ir import TraceError
+from gradc.trace.builtin import builtins_in
 from gradc.trace.classes import View
 from gradc.trace.mathematics import MATH
 from gradc.trace.objects import Objects, super_in
@@ -298,7 +299,7 @@ class Substitution:
             def import_view(*args: Any, **kwargs: Any) -> Any:
                 return self(original(*args, **kwargs))
 
-            own = {"__import__": import_view, "super": super_in(self.objects)}
+            own = {"__import__": import_view, "super": super_in(self.objects), **builtins_in(self)}
             self._builtins[id(table)] = table, {**table, **own}
         return self._builtins[id(table)][1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,9 @@ from gradc.ir.types import SHORT
 from gradc.trace.source import described, fail
 from gradc.trace.state import current_trace, splat
 from gradc.trace.tracer import Cell, Tracer
+
+SEQUENCES = (list, tuple, deque)
+"""What NumPy reads as an array of its elements."""
 
 Key = np.dtype | type
 """What promotion looks at: a dtype, or `int` or `float` for an operand that is weak."""
@@ -67,7 +71,7 @@ def loop_dtypes(ufunc: np.ufunc, keys: tuple[Key, ...]) -> tuple[np.dtype, ...]:
 
 def operand(x: Any) -> Any:
     """The operand of an operation, checked: a tracer, or a concrete number or array; lists become arrays."""
-    if isinstance(x, list | tuple):
+    if isinstance(x, SEQUENCES):
         from gradc.trace.table import call
 
         return call(np.asarray, x)
@@ -164,9 +168,9 @@ def plain(x: Any) -> Any:
     cls = type(x)
     if cls is Tracer:
         return x.array if not x.traced else x
-    if cls is list:
+    if isinstance(x, list | deque):
         return [plain(v) for v in x]
-    if cls is tuple:
+    if isinstance(x, tuple):
         return tuple([plain(v) for v in x])
     if cls is dict:
         return {k: plain(v) for k, v in x.items()}
@@ -177,14 +181,13 @@ def plain(x: Any) -> Any:
 
 def any_traced(x: Any) -> bool:
     """Whether a traced value is in `x`, which may be a nest of lists, tuples and dicts."""
-    cls = type(x)
-    if cls is Tracer:
+    if type(x) is Tracer:
         return x.traced
-    if cls in (list, tuple):
+    if isinstance(x, SEQUENCES):
         return any(map(any_traced, x))
-    if cls is dict:
+    if isinstance(x, dict):
         return any(map(any_traced, x.values()))
-    if cls is slice:
+    if type(x) is slice:
         return any_traced(x.start) or any_traced(x.stop) or any_traced(x.step)
     return False
 

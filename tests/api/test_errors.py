@@ -37,7 +37,7 @@ def float_of_an_array(x: Any) -> Any:
 
 
 def math_of_an_array(x: Any) -> Any:
-    return math.exp(np.sum(x))
+    return np.sum(math.exp(x))
 
 
 def range_over_a_traced_length(x: Any) -> Any:

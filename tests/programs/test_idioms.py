@@ -19,8 +19,6 @@ for module in sorted(Path(__file__).parent.glob("idioms_*.py")):
 STEP = 3e-5
 
 BROKEN: dict[str, str] = {
-    "matrix_factorization": "x[mask] @ x[mask] of a traced mask",
-    "circuit_through_time": "np.array of a deque",
     "structural_similarity": "sliding_window_view",
 }
 """Programs that fail, and why; one that passes must leave this list."""

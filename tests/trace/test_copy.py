@@ -13,6 +13,7 @@ import pytest
 from numpy import exp
 from numpy.linalg import norm
 
+from gradc.ir import TraceError
 from tests.trace import other_module
 from tests.trace.harness import check, run, traced
 from tests.trace.other_module import deep, shifted
@@ -225,6 +226,55 @@ def test_assignments_to_globals_and_cells_are_kept() -> None:
 def test_math_works_on_plain_numbers() -> None:
     check(lambda x: x * math.sqrt(2.0) * math.pi, X)
     check(lambda x, s: x * math.exp(s), X, 0.5)  # as np.exp
+
+
+def test_math_works_on_traced_numbers() -> None:
+    check(lambda x: x * math.exp(x[0]) + math.sqrt(x @ x) + math.hypot(x[0], 2) + math.log(x[0] ** 2, 3), X)
+    check(lambda x: x * math.fsum(x) + math.fsum(v * v for v in x) + math.prod(x) + math.prod([2, x[1]]), X)
+    single = run(lambda x: math.exp(x[0]) * x, X.astype(np.float32))  # math gives Python floats
+    assert single.dtype == np.float32
+    for f, instead in ((math.floor, "np.floor"), (math.gamma, "scipy.special.gamma"), (math.exp, "np.exp")):
+        argument = (lambda x: x) if f is math.exp else (lambda x: x[0])
+        with pytest.raises(TraceError, match=instead):
+            run(lambda x, f=f, argument=argument: x * f(argument(x)), X)
+
+
+class Plain:
+    pass
+
+
+def test_builtins_that_compare() -> None:
+    check(lambda x: max(x[0], x[1]) * x + min(0, x[1]) + max(0.0, x[1]) + max(x) - min(v * v for v in x), X)
+    check(
+        lambda x: max(x[1], np.nan * x[0]) + max(np.nan * x[0], x[1], 1), X
+    )  # the first one, then the second
+    assert run(lambda x: max(x[0], 0), X.astype(np.float32)).dtype == np.float32
+    check(lambda x: x * max(3, 4) + max([1, 2], key=lambda v: -v) + max([], default=2) + min([x[0]]), X)
+    check(lambda x: sum(i * v for i, v in enumerate(sorted(x, reverse=True))) + sorted([x[1], 2])[0], X)
+    check(lambda x: sorted({2: x[0], 1: x[1]}.items(), key=lambda pair: pair[0])[0][1] * 1, X)
+    with pytest.raises(ValueError, match="empty"):
+        run(lambda x: x * max([]), X)
+
+
+def test_types_of_traced_values() -> None:
+    def f(x: Any, s: Any) -> Any:
+        assert type(x) is np.ndarray and type(x[0]) is np.float64 and type(s) is float
+        assert type(Plain()) is Plain and type(Plain) is type and isinstance(Plain, type)
+        assert type(np.float32(1)) is np.float32 and {np.ndarray: 1}[type(x)] == 1
+
+        class Meta(type):
+            def __call__(cls, *args: Any) -> Any:
+                made = super().__call__(*args)
+                made.k = 2.0
+                return made
+
+        class Made(metaclass=Meta):
+            pass
+
+        assert type(Made) is Meta and isinstance(Made, Meta) and not isinstance(Plain, Meta)
+        return x * Made().k + type("Other", (), {"f": lambda self: s})().f()
+
+    check(f, X, 0.5)
 
 
 def test_originals_stay_what_they_are() -> None:

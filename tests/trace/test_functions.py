@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.special
 
-from tests.trace.harness import check
+from gradc.ir import TraceError
+from tests.trace.harness import check, traced
 
 RNG = np.random.default_rng(7)
 
@@ -319,3 +321,21 @@ def test_special_edges(function: str) -> None:
         case("special.xlogy(x, y)", x, x[::-1].copy())
     else:
         case(f"special.{function}(x)", x)
+
+
+def test_sequences_of_all_kinds_are_arrays() -> None:
+    pair = collections.namedtuple("pair", "a b")
+    x = np.array([0.5, -1.0, 2.0])
+    check(lambda x: np.array(collections.deque(x)) * np.mean(collections.deque([x[0], 1.0])), x)
+    check(lambda x: np.stack(collections.deque([x, x], maxlen=2)) + np.array(pair(x[0], 2.0)) @ x[:2], x)
+    check(lambda x: np.max(pair(x[0], x[1])) * x[:2] * pair(1, 2), x)
+
+
+def test_inner_products_of_what_a_mask_selects() -> None:
+    x, m = np.arange(12.0).reshape(3, 4) / 7, np.arange(12).reshape(3, 4) % 3 > 0
+    check(lambda x, m: np.atleast_1d((e := (x - 1)[m]) @ e + np.dot(e, x[m]) + e.dot(2 * e)), x, m)
+    check(lambda x, m: np.atleast_1d(np.inner(x[0][m], x[1][m]) + np.matmul(x[0][m], x[0][m])), x, m[0])
+    with pytest.raises(TraceError, match="selects a number of elements"):
+        traced(lambda x, m: x[m] @ x[~m], x, m)
+    with pytest.raises(TraceError, match="selects a number of elements"):
+        traced(lambda x, m: x[m] @ x[m], x, m[:, 0])

@@ -12,6 +12,7 @@ from gradc.ir import ShapeError, Value, emit
 from gradc.trace.functions.shapes import axis_of, reshaped, sliced
 from gradc.trace.known import elements
 from gradc.trace.lift import (
+    SEQUENCES,
     any_traced,
     broadcast,
     cast,
@@ -52,7 +53,7 @@ def new_array(
     ndmin: int = 0,
     **_: Any,
 ) -> Tracer:
-    if isinstance(object, list | tuple):
+    if isinstance(object, SEQUENCES):
         leaves, outer = _nest(object)
         common = np.result_type(*[_strong(x) for x in leaves])
         wanted = supported(common if dtype is None else np.dtype(dtype), "np.array")
@@ -103,7 +104,7 @@ def _laid_out(a: Any, dtype: Any, order: str) -> Tracer:
 
 def _nest(x: Any) -> tuple[list[Any], tuple[int, ...]]:
     """The elements of a nest of lists, all of one shape, and the shape of the nest."""
-    if not isinstance(x, list | tuple):
+    if not isinstance(x, SEQUENCES):
         return [x], ()
     if not any_traced(x):
         whole = np.asarray(plain(x))

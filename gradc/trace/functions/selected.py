@@ -74,11 +74,15 @@ class Selection:
         return FUNCTIONS[getattr(np, name)](self.values, where=mask, **options)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc is np.matmul and method == "__call__" and not kwargs and type(inputs[0]) is Selection:
+            return inputs[0].dot(inputs[1])
         if method != "__call__" or kwargs:
             fail(_UNKNOWN, INSTEAD)
         return self.apply(ufunc, *inputs)
 
     def __array_function__(self, fn: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if fn in (np.dot, np.inner, np.vdot) and len(args) == 2 and type(args[0]) is Selection:
+            return args[0].dot(args[1])
         if fn.__name__ not in _REDUCTIONS or not args or args[0] is not self:
             fail(_UNKNOWN, INSTEAD)
         return self.reduce(fn.__name__, *args[1:], **kwargs)
@@ -93,7 +97,14 @@ class Selection:
     def _refuse(self, *_: Any) -> NoReturn:
         fail(_UNKNOWN, INSTEAD)
 
-    __len__ = __iter__ = __bool__ = __getitem__ = __setitem__ = __matmul__ = __rmatmul__ = _refuse
+    def dot(self, other: Any) -> Any:
+        """The inner product with another selection by the same mask."""
+        if type(other) is not Selection or any(s.values.ndim != s.mask.ndim for s in (self, other)):
+            fail(_UNKNOWN, INSTEAD)
+        return self.apply(np.multiply, self, other).reduce("sum")
+
+    __matmul__ = dot
+    __len__ = __iter__ = __bool__ = __getitem__ = __setitem__ = __rmatmul__ = _refuse
     __add__, __radd__ = _operator(np.add), _operator(np.add, True)
     __sub__, __rsub__ = _operator(np.subtract), _operator(np.subtract, True)
     __mul__, __rmul__ = _operator(np.multiply), _operator(np.multiply, True)
