@@ -147,7 +147,7 @@ class Substitution:
         self._memo: dict[int, tuple[Any, Any]] = {}  # the object too, so that its id stays its own
         self._originals: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, Globals] = {}
-        self._builtins: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._builtins: dict[tuple[int, bool], tuple[Any, dict[str, Any]]] = {}
         self._cells: dict[int, tuple[types.CellType, types.CellType, Any]] = {}
         self._library: dict[int, tuple[Any, Any]] = {}
         self._pending: list[Callable[[], None]] = []
@@ -290,18 +290,24 @@ class Substitution:
         return self._globals[id(original)]
 
     def builtins(self, scope: dict[str, Any]) -> dict[str, Any]:
-        """The builtins that a module sees, with an `__import__` that gives views."""
+        """The builtins that a module sees, with an `__import__` that gives views.
+
+        Those of `gradc.trace.builtin` are for the user's code only: this package and NumPy ask for types to
+        tell tracers from arrays.
+        """
         found = scope.get("__builtins__", builtins)
         table = vars(found) if isinstance(found, types.ModuleType) else found
-        if id(table) not in self._builtins:
+        users = str(scope.get("__name__")).partition(".")[0] not in ("gradc", "numpy", "scipy")
+        if (id(table), users) not in self._builtins:
             original = table.get("__import__", builtins.__import__)
 
             def import_view(*args: Any, **kwargs: Any) -> Any:
                 return self(original(*args, **kwargs))
 
-            own = {"__import__": import_view, "super": super_in(self.objects), **builtins_in(self)}
-            self._builtins[id(table)] = table, {**table, **own}
-        return self._builtins[id(table)][1]
+            own = {"__import__": import_view, "super": super_in(self.objects)}
+            comparing = builtins_in(self) if users else {}
+            self._builtins[id(table), users] = table, {**table, **own, **comparing}
+        return self._builtins[id(table), users][1]
 
     def _cell(self, cell: types.CellType, name: str) -> types.CellType:
         if id(cell) in self._cells:
