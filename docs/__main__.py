@@ -1,6 +1,7 @@
 """Writes the pages that are made of facts in the code: `python -m docs`.
 
-`docs/edges.md` shows what `tests/api/edges_cases.py` and `gradient_accuracy.py` say and the tests check.
+`docs/edges.md` shows what `tests/api/edges_cases.py` and `gradient_accuracy.py` say and the tests check,
+`docs/stabilize.md` what the docstrings of the stabilizing rules say.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gradc.passes.stabilize import STABLE
 from tests.api.edges_cases import SECTIONS, Edge
 from tests.api.gradient_accuracy import SLOPES
 
@@ -32,6 +34,17 @@ ACCURACY = """
 
 The largest errors that the tests allow, in units of the last place of the derivative, over the whole range in
 float64 and float32 (below the normal numbers a few more). The code of `tests/api/gradient_accuracy.py`.
+
+"""
+
+RULES = """# Formulas that become stable
+
+Before a gradient is taken, gradc rewrites formulas that overflow or lose digits to the forms that numerical
+analysts write, and the gradient is then that of the stable form. What fired, and at which line, stands in the
+first lines of `f.dump(...)` (`# note: stabilize: log_exp (model.py:12)`), and `GRADC_DEBUG=3` tells it too.
+Ordinary values change by rounding only; an infinity or NaN may become the number that was meant, but no
+number becomes NaN. `gradc/passes/stabilize.py` and `gradc/passes/rules/` have the rules, `tests/passes/` what
+they gain. `python -m docs` writes this page.
 
 """
 
@@ -77,7 +90,13 @@ def edges() -> str:
     return EDGES + "".join(parts) + ACCURACY + table(("function", "ulps", ""), digits) + "\n"
 
 
-PAGES = {"edges.md": edges}
+def rules() -> str:
+    """The page of `docs/stabilize.md`."""
+    rows = [table_row(f"`{r.name}`", f"`{r.law}`", " ".join(r.remark.split())) for r in STABLE]
+    return RULES + table(("rule", "formula", "where, and why"), rows) + "\n"
+
+
+PAGES = {"edges.md": edges, "stabilize.md": rules}
 """What is written where."""
 
 

@@ -1,7 +1,7 @@
 """The way of a graph, as a list: the page to read first.
 
     traced      what the tracer wrote
-       stabilize
+       cse, stabilize
     grad        the gradient of it (gradc.passes.grad)
        unfold, dce, cse, unscale, simplify, unscale, cse, dce
     optimized
@@ -13,7 +13,8 @@
 The names on the left are the stages that dumps show, those between them the passes.
 
 Stabilizing comes before the gradient is taken: the gradient of a stable formula is stable, while the gradient
-of log(sum(exp(x))) has divided infinity by infinity before any rule could see it. Functions that bring their
+of log(sum(exp(x))) has divided infinity by infinity before any rule could see it. What is written twice is
+made one value before, since formulas are known by the values that they use twice. Functions that bring their
 own pullback are unfolded after it, so that what both compute is computed once.
 """
 
@@ -36,7 +37,7 @@ from gradc.passes.unscale import unscale
 
 Pass = Callable[..., Graph]
 
-FORWARD: tuple[Pass, ...] = (stabilize,)
+FORWARD: tuple[Pass, ...] = (cse, stabilize)
 """Before a gradient is taken."""
 
 STAGES: dict[str, tuple[Pass, ...]] = {

@@ -44,6 +44,7 @@ class Rule:
     """A law `a => b`, tried on nodes of the ops `roots`.
 
     `apply(node)` emits what the node becomes and gives the value (or one value for each result), or None.
+    `remark` is what else its docstring says.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Rule:
     roots: tuple[str, ...]
     apply: Callable[[Node], Replacement]
     equation: bool = False
+    remark: str = ""
 
 
 def rule(equation: Callable[..., tuple[Any, Any]]) -> Rule:
@@ -68,17 +70,17 @@ def rule(equation: Callable[..., tuple[Any, Any]]) -> Rule:
                 return emit_pattern(right, bound, node.result.type)
         return None
 
-    return Rule(name, f"{left} => {right}", (left.op,), apply, equation=True)
+    return Rule(name, f"{left} => {right}", (left.op,), apply, True, inspect.getdoc(equation) or "")
 
 
 def rewrites(*roots: str) -> Callable[[Callable[[Node], Replacement]], Rule]:
     """A guarded function on nodes of these ops; the first line of its docstring is the law `a => b`."""
 
     def decorate(function: Callable[[Node], Replacement]) -> Rule:
-        law = (inspect.getdoc(function) or "").split("\n")[0]
+        law, _, remark = (inspect.getdoc(function) or "").partition("\n")
         name = getattr(function, "__name__", "")
         assert "=>" in law, f"{name}: the docstring must begin with the law `a => b`"
-        return Rule(name, law, roots, function)
+        return Rule(name, law, roots, function, remark=remark.strip())
 
     return decorate
 

@@ -12,7 +12,7 @@ from functools import cache
 from gradc.ir import Graph, Node, Value, constant, emit
 from gradc.passes.pattern import Pattern, applying, splat
 from gradc.passes.rewrite import Report, Table, Work, rewrite, rewrites, rule, rules_of
-from gradc.passes.rules import gathers, pieces, softmax
+from gradc.passes.rules import cancellation, gathers, pieces, roots, softmax
 from gradc.passes.rules.gathers import gather_below
 from gradc.passes.rules.layout import made_by
 from gradc.passes.simplify import EXACT
@@ -201,6 +201,64 @@ def log_of_moved_sum(node: Node) -> Value | None:
     return _moved(layout, emit("log", layout.inputs[0]))
 
 
+LN2 = math.log(2)
+
+
+def _split(x: Value, near: Value, inside: float) -> tuple[Value, Value]:
+    """x where it is near and where it is not, and a harmless number elsewhere, which also says: done."""
+    other = constant(inside, x.type)
+    return emit("where", near, x, other), emit("where", near, other, x)
+
+
+def _is_split(x: Value, inside: float) -> bool:
+    inner = made_by(x, "where")
+    return inner is not None and any(splat(branch) == inside for branch in inner.inputs[1:])
+
+
+@rewrites("log", "log1p")
+def log_of_one_minus_exp(node: Node) -> Value | None:
+    """log(-expm1(x)) => where(x > -log(2), log(-expm1(x)), log1p(-exp(x))); so for log1p(-exp(x))
+
+    For x < 0: either form alone loses its digits on one side. As Mächler, "Accurately computing log(1 -
+    exp(-|a|))", 2012.
+    """
+    inner = made_by(node.inputs[0], "neg")
+    power = None if inner is None else made_by(inner.inputs[0], "expm1" if node.op.name == "log" else "exp")
+    if power is None or _is_split(power.inputs[0], -1.0):
+        return None
+    (x,) = power.inputs
+    near = x > -LN2
+    small, large = _split(x, near, -1.0)
+    return emit(
+        "where",
+        near,
+        emit("log", emit("neg", emit("expm1", small))),
+        emit("log1p", emit("neg", emit("exp", large))),
+    )
+
+
+@rewrites("log")
+def log_of_expm1(node: Node) -> Value | None:
+    """log(expm1(x)) => where(x < 1, log(expm1(x)), x + log1p(-exp(-x)))
+
+    For x > 0, the inverse of softplus: exp overflows, and so does its derivative, inf / inf.
+    """
+    power = made_by(node.inputs[0], "expm1")
+    if power is None or _is_split(power.inputs[0], 1.0):
+        return None
+    (x,) = power.inputs
+    near = x < 1
+    small, large = _split(x, near, 1.0)
+    # -1 in place of the other numbers tells `log_of_one_minus_exp` that this is split already.
+    rest = emit("where", near, constant(-1.0, x.type), -x)
+    return emit(
+        "where",
+        near,
+        emit("log", emit("expm1", small)),
+        large + emit("log1p", emit("neg", emit("exp", rest))),
+    )
+
+
 @rule
 def log_one_plus(x: Pattern) -> Equation:
     """Defined for x > -1; 1 + x forgets a small x."""
@@ -213,7 +271,7 @@ def log_one_minus(x: Pattern) -> Equation:
     return log(1 - x), log1p(-x)
 
 
-STABLE = rules_of(globals(), vars(softmax))
+STABLE = rules_of(globals(), vars(softmax), vars(roots), vars(cancellation))
 
 
 @cache

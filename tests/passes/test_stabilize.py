@@ -9,13 +9,27 @@ from gradc.passes.grad import grad
 from gradc.passes.stabilize import STABLE, stabilize, table
 from tests.passes.cases import stable
 from tests.passes.cases.stable import picked, rows, softmax, user_shifted
-from tests.passes.equivalence import Case, build, check_form, expression
+from tests.passes.equivalence import Case, build, check_form, draws, expression
 from tests.passes.vocabulary import M, V, const, exp, expit, log, log1p, op, power, total
 
 
 @pytest.mark.parametrize("case", stable.CASES, ids=[f"{i}-{case}" for i, case in enumerate(stable.CASES)])
 def test_case(case: Case):
     check_form(case, table(), case.rule)
+
+
+FIRING = [case for case in stable.CASES if case.after is not None and all(t[0] == "f" for t in case.types)]
+
+
+@pytest.mark.parametrize("case", FIRING, ids=str)
+def test_no_number_becomes_nan(case: Case):
+    before = build(case.before, *case.types)
+    after = stabilize(before)
+    for kind in ("special", "sums", "integers"):
+        for inputs in draws(before, kind):
+            for plain, better in zip(evaluate(before, *inputs), evaluate(after, *inputs), strict=True):
+                lost = np.isfinite(plain) & ~np.isfinite(better)
+                assert not lost.any(), (expression(before), inputs, plain, better)
 
 
 def test_every_rule_has_cases():
