@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from gradc.ir import Graph, Node, Value, constant, emit
+from gradc.ir import Graph, Node, Value, constant, emit, zeros
 from gradc.passes.pattern import Pattern, applying, splat
 from gradc.passes.rewrite import Report, Table, Work, rewrite, rewrites, rule, rules_of
 from gradc.passes.rules import cancellation, gathers, pieces, roots, softmax
@@ -229,12 +229,9 @@ def log_of_one_minus_exp(node: Node) -> Value | None:
     (x,) = power.inputs
     near = x > -LN2
     small, large = _split(x, near, -1.0)
-    return emit(
-        "where",
-        near,
-        emit("log", emit("neg", emit("expm1", small))),
-        emit("log1p", emit("neg", emit("exp", large))),
-    )
+    # Not the negative, which is -0.0 at 0: the gradient would be +inf.
+    gap = emit("sub", zeros(x.type), emit("expm1", small))
+    return emit("where", near, emit("log", gap), emit("log1p", emit("neg", emit("exp", large))))
 
 
 @rewrites("log")

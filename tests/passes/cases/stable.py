@@ -114,7 +114,7 @@ def split(x, near, other):
 def log_of_one_minus_exp(x):
     near = x > -math.log(2)
     small, large = split(x, near, -1.0)
-    return where(near, log(-expm1(small)), log1p(-exp(large)))
+    return where(near, log(0.0 - expm1(small)), log1p(-exp(large)))
 
 
 def log_of_expm1(x):
