@@ -136,8 +136,8 @@ def declaration(name: str) -> str:
     return f"@{name} = external global [2 x ptr]"
 
 
-def elementwise(function: str, dtype: str, lanes: int, arity: int) -> tuple[str, str]:
-    """Symbol and text of a function of vectors (scalars for one lane) that runs one of SciPy's loops on them.
+def elementwise(own: str, function: str, dtype: str, lanes: int, arity: int) -> str:
+    """The text of `own`, a function of vectors (scalars for one lane) that runs one of SciPy's loops on them.
 
     The loop reads and writes a few bytes of stack. It is not inlined: a call costs little beside the loop.
     """
@@ -145,7 +145,6 @@ def elementwise(function: str, dtype: str, lanes: int, arity: int) -> tuple[str,
     item = {"f32": "float", "f64": "double"}[dtype]
     t = item if lanes == 1 else f"<{lanes} x {item}>"
     size = NAMES[dtype].itemsize
-    own = f"gradc.special.{function}.{dtype}.{lanes}"
     parameters = ", ".join(f"{t} %x{i}" for i in range(arity))
     lines = [f"define internal {t} @{own}({parameters}) #1 {{", "entry:"]
     lines += [f"  %b{i} = alloca {t}, align 64" for i in range(arity + 1)]
@@ -171,4 +170,4 @@ def elementwise(function: str, dtype: str, lanes: int, arity: int) -> tuple[str,
         f"  ret {t} %y",
         "}",
     ]
-    return own, "\n".join([declaration(name), *lines])
+    return "\n".join([declaration(name), *lines])

@@ -24,6 +24,7 @@ from gradc.codegen.elementary import define
 from gradc.codegen.factor import WRITERS as FACTORIZATIONS
 from gradc.codegen.factor import Routine, factorization
 from gradc.codegen.function import Function
+from gradc.codegen.library import elementwise
 from gradc.codegen.loops import Check, KernelCode
 from gradc.codegen.nests import lower_kernel
 from gradc.codegen.remainder import fmod
@@ -33,6 +34,8 @@ from gradc.codegen.target import Target
 from gradc.codegen.triangular import triangular_solve
 from gradc.ir.errors import Source
 from gradc.ir.graph import Graph, Node, Value
+from gradc.ir.op import OPS
+from gradc.ir.ops.special import SCIPY_NAMES
 from gradc.ir.types import ALIGNMENT, SHORT, round_up
 
 ENTRY = "gradc_compute"
@@ -104,7 +107,12 @@ class Module:
 
     def elementary(self, name: str, dtype: str, lanes: int) -> str:
         symbol = f"gradc.{name}.{dtype}.{lanes}"
-        return symbol if symbol in self.functions else self.include(*define(name, dtype, lanes))
+        if symbol in self.functions:
+            return symbol
+        if name in SCIPY_NAMES:
+            text = elementwise(symbol, SCIPY_NAMES[name], dtype, lanes, OPS[name].arity or 1)
+            return self.include(symbol, text)
+        return self.include(*define(name, dtype, lanes))
 
     def fmod(self, c: Context, a: str, b: str) -> str:
         symbol = self.include(*fmod(c.dtype, c.lanes))

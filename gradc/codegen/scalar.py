@@ -14,6 +14,7 @@ import numpy as np
 
 from gradc.codegen.elementary import NAMES as ELEMENTARY
 from gradc.codegen.text import literal, llvm_type
+from gradc.ir.ops.special import SCIPY_NAMES
 from gradc.ir.types import BOOL, F64, I64, NAMES
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ def _better(f: str, i: str, u: str) -> Row:
 
 
 ROWS: dict[str, Row] = {
-    **{name: _elementary(name) for name in ELEMENTARY},
+    **{name: _elementary(name) for name in (*ELEMENTARY, *SCIPY_NAMES)},
     "neg": _by_kind(
         f=lambda c, x: c.op("fneg", x),
         i=lambda c, x: c.op("sub", c.constant(0), x),

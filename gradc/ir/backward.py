@@ -27,7 +27,7 @@ def backpropagate(
         if all(g is None for g in gs):
             continue
         with builder.at(node.source):
-            for x, g in zip(node.inputs, node_vjp(node, gs), strict=True):
+            for x, g in zip(node.inputs, node_vjp(node, gs, active), strict=True):
                 if g is not None and x in active:
                     cotangents[x] = emit("add", cotangents[x], g) if x in cotangents else g
     return cotangents

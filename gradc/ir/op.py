@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
-from gradc.ir.errors import ShapeError, Source
+from gradc.ir.errors import ShapeError, Source, TraceError
 from gradc.ir.graph import Node, Value, constant, emit
 from gradc.ir.types import Type
 
@@ -98,11 +98,25 @@ class Cotangent:
         return Cotangent(self.value + other.value)
 
 
-def node_vjp(node: Node, cotangents: list[Value | None]) -> list[Value | None]:
+class Unknown:
+    """What a gradient rule gives for an input in which no derivative is known: an error if it is wanted."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def error(self, node: Node) -> TraceError:
+        return TraceError(
+            f"gradc knows no derivative of {node.op.name} in {self.what}",
+            node.source,
+            "gradc.stop_gradient of it, or a number that no gradient is taken of",
+        )
+
+
+def node_vjp(node: Node, cotangents: list[Value | None], active: Container[Value] = ()) -> list[Value | None]:
     """The cotangents of a node's inputs from those of its results, by the op's rule.
 
     Inputs that are not floats have none. A result without a cotangent counts as zero where the op has
-    several.
+    several. Errors: `TraceError` if no derivative is known in one of the inputs that are `active`.
     """
     nothing: list[Value | None] = [None] * len(node.inputs)
     if node.op.vjp is None:
@@ -118,10 +132,14 @@ def node_vjp(node: Node, cotangents: list[Value | None]) -> list[Value | None]:
     if not isinstance(gs, tuple):
         gs = (gs,)
     assert len(gs) == len(node.inputs), f"{node.op.name}: {len(gs)} cotangents for {len(node.inputs)} inputs"
-    return [
-        getattr(g, "value", g) if g is not None and x.type.is_float else None
-        for g, x in zip(gs, node.inputs, strict=True)
-    ]
+    found: list[Value | None] = []
+    for g, x in zip(gs, node.inputs, strict=True):
+        if isinstance(g, Unknown):
+            if x in active:
+                raise g.error(node)
+            g = None
+        found.append(getattr(g, "value", g) if g is not None and x.type.is_float else None)
+    return found
 
 
 def full_like(value: float, x: Value) -> Value:

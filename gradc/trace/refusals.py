@@ -69,6 +69,17 @@ REFUSED: dict[str, str] = {
         _names("eig eigvals", "np.linalg."),
         "np.linalg.eigh or np.linalg.eigvalsh of a symmetric matrix, whose eigenvalues are real",
     ),
+    **dict.fromkeys(
+        _names("lambertw wofz", "scipy.special."), "real functions: gradc compiles no complex numbers"
+    ),
+    **dict.fromkeys(
+        _names("sqrtm logm signm funm fractional_matrix_power", "scipy.linalg."),
+        "(v * f(w)) @ v.T with w, v = np.linalg.eigh(a), for a symmetric matrix",
+    ),
+    **dict.fromkeys(
+        _names("eig eigvals schur qz hessenberg", "scipy.linalg."),
+        "scipy.linalg.eigh or scipy.linalg.eigvalsh of a symmetric matrix, whose eigenvalues are real",
+    ),
     **dict.fromkeys(_names("fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2", "np.fft."), _FOURIER),
     **dict.fromkeys(_names("irfft2 rfftn irfftn hfft ihfft", "np.fft."), _FOURIER),
 }

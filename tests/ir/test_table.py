@@ -14,6 +14,7 @@ import pytest
 import scipy.special
 
 from gradc.ir import OPS, Graph, Type, Value, evaluate, parse, verify
+from gradc.ir.ops.special import SCIPY_NAMES
 from gradc.ir.types import F64, NAMES
 from tests.programs.choices import Choices
 from tests.programs.generate import Generator, Program
@@ -230,6 +231,7 @@ MEANINGS: dict[str, Callable] = {
     "svd": _each(lambda a: np.linalg.svd(a, full_matrices=False)),
     "qr": np.linalg.qr,
     "triangular_solve": _triangular_solve,
+    **{name: getattr(scipy.special._ufuncs, of) for name, of in SCIPY_NAMES.items()},
     "neg": np.negative,
     "div": np.divide,
     "sub": np.subtract,

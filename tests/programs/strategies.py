@@ -91,6 +91,30 @@ DOMAINS: dict[str, tuple[Domain, ...]] = {
     "power": (POSITIVE, EVERYWHERE),
 }
 
+_UNIT, _ABOVE = Domain(0.1, 0.9), Domain(1.2, 6.0)
+
+SPECIAL: dict[str, tuple[Domain | float, ...]] = {
+    **{
+        name: (_ABOVE,)
+        for name in ("gammaln", "gamma", "psi", "exp1", "expi", "y0", "y1", "k0", "k1", "k0e", "k1e")
+    },
+    **{name: (EVERYWHERE,) for name in ("erfcx", "log_ndtr", "dawsn", "exprel", "j0", "j1", "i0", "i1")},
+    **{name: (POSITIVE,) for name in ("i0e", "i1e", "spence")},
+    "erfinv": (INSIDE,),
+    "erfcinv": (Domain(0.1, 1.9),),
+    "ndtri": (_UNIT,),
+    "zeta": (3.5, _ABOVE),
+    **{name: (_ABOVE, _ABOVE) for name in ("beta", "betaln")},
+    "binom": (Domain(6.2, 9.0), _ABOVE),
+    **{name: (2.5, _ABOVE) for name in ("gammainc", "gammaincc")},
+    **{name: (2.5, _UNIT) for name in ("gammaincinv", "gammainccinv")},
+    **{name: (2.5, 1.5, _UNIT) for name in ("betainc", "betaincinv")},
+    "stdtr": (3.5, EVERYWHERE),
+    "stdtrit": (3.5, _UNIT),
+    **{name: (1.5, _ABOVE) for name in ("jv", "yv", "iv", "kv", "ive", "kve")},
+}
+"""Ops that SciPy computes: the domains, or the numbers, of their operands."""
+
 KINKED: dict[str, int] = {
     **{name: 1 for name in ("abs", "sign", "floor", "ceil", "trunc", "rint", "invert", "stop_gradient")},
     **{
@@ -117,6 +141,23 @@ def _elementwise(name: str, domains: tuple[Domain, ...]) -> Emitter:
     return emitter
 
 
+def _special(name: str, domains: tuple[Domain | float, ...]) -> Emitter:
+    def emitter(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+        if not x.type.is_float:
+            return None
+        operands: list[Value] = []
+        for domain in domains[::-1]:
+            if isinstance(domain, float):
+                operands.insert(0, emit("constant", value=domain, type=x.type))
+            else:
+                operands.insert(0, gen.within(gen.supply(x.type) if operands else x, domain, always=True))
+        return (emit(name, *operands),)
+
+    return emitter
+
+
+for _name, _operands_of in SPECIAL.items():
+    strategy(_name)(_special(_name, _operands_of))
 for _name, _domains in DOMAINS.items():
     strategy(_name)(_elementwise(_name, _domains))
 for _name, _arity in KINKED.items():

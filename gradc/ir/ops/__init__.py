@@ -1,6 +1,18 @@
 """The op table, by family: importing this package fills `gradc.ir.op.OPS`."""
 
-from gradc.ir.ops import control, elementwise, factor, index, linalg, order, reduce, shape, spectral, windows
+from gradc.ir.ops import (
+    control,
+    elementwise,
+    factor,
+    index,
+    linalg,
+    order,
+    reduce,
+    shape,
+    special,
+    spectral,
+    windows,
+)
 
 __all__ = [
     "control",
@@ -11,6 +23,7 @@ __all__ = [
     "order",
     "reduce",
     "shape",
+    "special",
     "spectral",
     "windows",
 ]

@@ -17,7 +17,7 @@ FLOAT, NUMBER, INTEGER, LOGICAL, ANY = "f", "iuf", "iu", "iub", "iufb"
 """Which dtype kinds an op takes."""
 
 
-def _same(name: str, kinds: str, result: np.dtype | None = None) -> Callable[..., Type]:
+def same_type(name: str, kinds: str, result: np.dtype | None = None) -> Callable[..., Type]:
     """All inputs have one type, of the given kinds; so has the result (or it has dtype `result`)."""
 
     def infer(*types: Type) -> Type:
@@ -34,16 +34,16 @@ def _same(name: str, kinds: str, result: np.dtype | None = None) -> Callable[...
 
 def unary(name: str, meaning: Callable, vjp: Callable | None = None, kinds: str = FLOAT) -> Op:
     """A row for an op of one input: `vjp(g, y, x)`."""
-    return Op(name, meaning, _same(name, kinds), vjp, elementwise=True, arity=1)
+    return Op(name, meaning, same_type(name, kinds), vjp, elementwise=True, arity=1)
 
 
 def binary(name: str, meaning: Callable, vjp: Callable | None = None, kinds: str = NUMBER) -> Op:
     """A row for an op of two inputs of one type: `vjp(g, y, a, b)`."""
-    return Op(name, meaning, _same(name, kinds), vjp, elementwise=True, arity=2)
+    return Op(name, meaning, same_type(name, kinds), vjp, elementwise=True, arity=2)
 
 
 def comparison(name: str, meaning: Callable) -> Op:
-    return Op(name, meaning, _same(name, ANY, BOOL), elementwise=True, arity=2)
+    return Op(name, meaning, same_type(name, ANY, BOOL), elementwise=True, arity=2)
 
 
 def _apply(name: str) -> Callable[..., Value]:
@@ -230,7 +230,7 @@ def _product(g: Cotangent, x: Value) -> Cotangent:
     return Cotangent(where(equal(x, 0), of_x, g * x))
 
 
-_scaled = _same("scale", FLOAT)
+_scaled = same_type("scale", FLOAT)
 
 
 def scale_type(g: Type, d: Type, *, divide: bool) -> Type:

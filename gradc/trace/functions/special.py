@@ -1,4 +1,4 @@
-"""SciPy's special functions, written as NumPy: the normalised exponentials, entropies and error functions."""
+"""SciPy's special functions that are ops, and as compositions: entropies, normalised exponentials."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from gradc.ir import Value, emit
 from gradc.ir.op import full_like
 from gradc.ir.ops.elementwise import where
+from gradc.ir.ops.special import SCIPY_NAMES
 from gradc.trace.functions.ufuncs import isnan
 from gradc.trace.lift import operand, traced, wrap
 from gradc.trace.registry import FUNCTIONS
@@ -17,8 +18,8 @@ from gradc.trace.table import implements_scipy
 from gradc.trace.tracer import Tracer
 from gradc.trace.ufunc import scipy_ufunc
 
-for _name in ("expit", "erf", "erfc", "exp2", "expm1", "log1p", "cbrt"):
-    scipy_ufunc(_name)(lambda x, name=_name: emit(name, x))
+for _name in ("expit", "erf", "erfc", "exp2", "expm1", "log1p", "cbrt", *SCIPY_NAMES):
+    scipy_ufunc(_name)(lambda *xs, name=_name: emit(name, *xs))
 
 
 def _times(x: Value, log: Value, y: Value) -> Value:
