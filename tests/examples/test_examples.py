@@ -13,6 +13,7 @@ from examples import (
     digits,
     downhill,
     finite_differences,
+    gaussian_process,
     logistic_regression,
     micrograd_moons,
 )
@@ -153,6 +154,25 @@ def test_micrograd_moons(capsys, tmp_path):
     # Dots, where the network says o, are on the side of the upper moon.
     lines = result["text"].splitlines()
     assert "." in lines[0] and lines[-1].rstrip().endswith(".") and len(set(map(len, lines))) == 1
+    assert result["picture"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_gaussian_process(capsys, tmp_path):
+    result = gaussian_process.main(folder=tmp_path)
+    printed = capsys.readouterr().out
+    assert all(difference < 1e-12 for difference in result["differences"].values())
+    x, y = gaussian_process.data()
+    K = gaussian_process.covariance(result["params"], x)
+    likelihood = 0.5 * (y @ np.linalg.inv(K) @ y + np.linalg.slogdet(2 * np.pi * K)[1]) / len(x)
+    assert result["losses"][-1] == pytest.approx(likelihood) and result["slope"] < 1e-4
+    assert result["losses"][0] == pytest.approx(1.25718, abs=1e-5)
+    assert result["losses"][-1] == pytest.approx(0.41877, abs=1e-5)
+    found = {name: float(np.exp(value)) for name, value in result["params"].items()}
+    assert found == pytest.approx({"log_length": 1.016, "log_amplitude": 1.593, "log_noise": 0.235}, abs=2e-3)
+    assert result["error"] < gaussian_process.NOISE / 2 and result["inside"] > 0.9
+    assert result["far"] == pytest.approx([found["log_amplitude"]] * 2)
+    assert "found: length 1.016, amplitude 1.593, noise 0.235" in printed
+    assert "log_length     0.064442   by hand  0.064442   in place  0.064442" in printed
     assert result["picture"].read_bytes().startswith(b"\x89PNG")
 
 
