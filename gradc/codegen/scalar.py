@@ -226,6 +226,13 @@ def _scale(c: Context, g: str, d: str, *, divide: bool) -> str:
     return c.select(c.op("fcmp oeq", g, zero), zero, y)
 
 
+def _product(c: Context, a: str, b: str) -> str:
+    """a * b, but +0 where either is 0."""
+    zero = c.constant(0.0)
+    none = c.op("or", c.op("fcmp oeq", a, zero), c.op("fcmp oeq", b, zero), type=c.mask)
+    return c.select(none, zero, c.op("fmul", a, b))
+
+
 def _where(c: Context, condition: str, a: str, b: str) -> str:
     t = llvm_type(c.result, c.lanes)
     return c.select(condition, a, b, type=t)
@@ -337,6 +344,7 @@ ROWS: dict[str, Row] = {
     "mul": _instruction(f="fmul", i="mul"),
     "div": _instruction(f="fdiv"),
     "scale": _scale,
+    "product": _product,
     "floor_divide": _by_kind(
         f=lambda c, a, b: _float_divmod(c, a, b)[0], i=_floor_divide_integers, u=_floor_divide_integers
     ),

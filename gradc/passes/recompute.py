@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from gradc.ir.graph import Graph, Node, Value
 from gradc.passes.kernels import MAX_OPS, OPAQUE, Kernel, index_root, is_index_map
 
-BUDGET = 12
+BUDGET = 24
 """What the ops of one value may cost: a load and a store from a cache further away take about as long."""
 
 COST = {
     **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "where", "copy"), 1),
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "invert", "cast"), 1),
     **dict.fromkeys(("floor", "ceil", "trunc", "rint", "stop_gradient"), 1),
-    **{"scale": 3, "div": 4, "sqrt": 4},
+    **{"scale": 3, "product": 5, "div": 4, "sqrt": 4},
 }
 """Of each op, in instructions; all others cost too much."""
 

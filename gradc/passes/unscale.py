@@ -1,4 +1,4 @@
-"""Unscale: `scale`, in which 0 times anything is 0, becomes an ordinary product where nothing can tell.
+"""Unscale: `scale` and `product`, in which 0 times anything is 0, become `mul` where nothing can tell.
 
 `scale(g, d)` differs from `g * d` only where g is 0 and d is infinite or NaN. What asks for it are zeros that
 a selection has put into a cotangent: `where`, `maximum`, `pad`, indexing, casts of masks. They all start as
@@ -109,8 +109,8 @@ class _Unscaling:
             if all(changed[k] is g for k, g in graphs.items()):
                 return node, made
             return rebuild(node, node.inputs, **changed), made
-        if node.op.name == "scale" and (not given[0] & ZERO or _harmless(node, bounds)):
-            plain = OPS["div" if node.attrs["divide"] else "mul"]
+        if _is_plain(node, given, bounds):
+            plain = OPS["div" if node.attrs.get("divide") else "mul"]
             copy = Node(plain, node.inputs, {}, node.types, node.source)
             copy.result.name = node.result.name
             return copy, (mark(node, given),)
@@ -146,7 +146,7 @@ def mark(node: Node, given: list[int]) -> int:
         return given[0] if node.inputs[0].type.is_float else ZERO
     if op in ROUNDING:
         return ZERO | _any(given)
-    if op == "scale":
+    if op in ("scale", "product"):
         return _any(given)
     if op in ("gather", "require"):
         return given[0]
@@ -162,6 +162,15 @@ def _any(given: list[int]) -> int:
     for m in given:
         result |= m
     return result
+
+
+def _is_plain(node: Node, given: list[int], bounds: dict[Value, float]) -> bool:
+    """Is the node a `scale` or `product` that gives what an ordinary product or quotient would?"""
+    if node.op.name == "product":
+        a, b = node.inputs
+        ways = ((given[0], b), (given[1], a))
+        return a is b or all(not marks & ZERO or other in bounds for marks, other in ways)
+    return node.op.name == "scale" and (not given[0] & ZERO or _harmless(node, bounds))
 
 
 def _harmless(node: Node, bounds: dict[Value, float]) -> bool:
@@ -238,7 +247,7 @@ def _bound(node: Node, bounds: dict[Value, float]) -> float | None:
         return None
     if op in ("add", "sub"):
         return limits[0] + limits[1]
-    if op in ("mul", "scale") and not node.attrs.get("divide", False):
+    if op in ("mul", "scale", "product") and not node.attrs.get("divide", False):
         return limits[0] * limits[1]
     if op == "exp":
         return math.exp(limits[0]) if limits[0] < 700 else None

@@ -65,6 +65,7 @@ EXACT = {
         "rint",
         "copy",
         "scale",
+        "product",
     ),
     *("eq", "ne", "lt", "le", "gt", "ge", "floor_divide", "remainder", "stop_gradient", "where", "cast"),
 }

@@ -250,6 +250,7 @@ MEANINGS: dict[str, Callable] = {
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
     "expit": scipy.special.expit,
+    "product": lambda a, b: np.where((a == 0) | (b == 0), np.zeros((), a.dtype), a * b),
     "scale": lambda g, d, *, divide: np.where(g == 0, np.zeros((), g.dtype), g / d if divide else g * d),
     "require": lambda x, ok, *, message: x,
     "stop_gradient": np.copy,

@@ -20,6 +20,7 @@ from tests.passes.vocabulary import (
     const,
     exp,
     gather,
+    guarded,
     iota,
     log,
     matmul,
@@ -39,7 +40,11 @@ Q = "f64[3, 3]"
 
 
 def scales(graph):
-    return sum(node.op.name == "scale" for node in graph.walk())
+    return sum(node.op.name in ("scale", "product") for node in graph.walk())
+
+
+def twice(x):
+    return guarded(x, x)
 
 
 def square(x):
@@ -51,6 +56,8 @@ def selecting():
 
 
 PLAIN = {
+    "product of inputs": (guarded, V, V),
+    "product with itself": (lambda g: twice(where(g > 0, g, const(0.0, V))), V),
     "input": (scale, V, V),
     "quotient of inputs": (lambda g, d: scale(g, d, True), V, V),
     "constant that is not 0": (lambda d: scale(const(2.0, V), d), V),
@@ -97,6 +104,7 @@ NEEDED = {
         V,
         V,
     ),
+    "product, of a selection": (lambda g, d: guarded(d, where(g > 0, g, const(0.0, V))), V, V),
     "masked softmax": (lambda g, d: scale(exp(where(g > 0, g, const(-np.inf, V)) - 3), d), V, V),
     "over infinity": (lambda g, d: scale(g / where(g > 0, g, const(np.inf, V)), d), V, V),
     "infinite factor": (lambda g: scale(where(g > 0, g, const(0.0, V)), const(np.inf, V)), V),

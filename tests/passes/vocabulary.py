@@ -52,6 +52,10 @@ def scale(g, d, divide=False):
     return emit("scale", g, d, divide=divide)
 
 
+def guarded(a, b):
+    return emit("product", a, b)
+
+
 def gather(x, *indices, axes=(0,)):
     return emit("gather", x, *indices, axes=axes)
 

@@ -172,6 +172,11 @@ def scale(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     return (emit("scale", x, d, divide=gen.choices.chance(50)),)
 
 
+@strategy("product", internal=True)
+def product(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    return (emit("product", x, gen.supply(x.type)),) if x.type.is_float else None
+
+
 @strategy("where")
 def where(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     if x.type.is_bool and gen.choices.chance(50):

@@ -77,6 +77,8 @@ class Noisy:
             return self.run(node.attrs["if_true" if inputs[0] else "if_false"], inputs[1:])
         if self.plain and node.op.name == "scale":
             return [(np.divide if node.attrs["divide"] else np.multiply)(*inputs)]
+        if self.plain and node.op.name == "product":
+            return [np.multiply(*inputs)]
         return [self.moved(node, y, inputs) for y in run_node(node, inputs, known)]
 
     def moved(self, node: Node, y: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray:

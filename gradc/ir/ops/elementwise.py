@@ -224,12 +224,19 @@ def scale_vjp(g: Cotangent, y: Value, x: Value, d: Value, *, divide: bool) -> tu
     return g * d, _product(g, x)
 
 
+def product_meaning(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a * b, but 0 wherever a or b is 0."""
+    return np.where((a == 0) | (b == 0), np.zeros_like(a), np.multiply(a, b))
+
+
 def _product(g: Cotangent, x: Value) -> Cotangent:
     """g * x, in which either being 0 gives 0 whatever the other is, at every order of derivatives."""
-    of_x = Cotangent(x) * g.value
-    return Cotangent(where(equal(x, 0), of_x, g * x))
+    return Cotangent(emit("product", g.value, x))
 
 
+product = binary(
+    "product", product_meaning, vjp=lambda g, y, a, b: (_product(g, b), _product(g, a)), kinds=FLOAT
+)
 _scaled = same_type("scale", FLOAT)
 
 

@@ -212,3 +212,9 @@ def constant_exponent(node: Node) -> Value | None:
 def scale_of_zero(node: Node) -> Value | None:
     """scale(0, d) => 0"""
     return zeros(node.types[0]) if splat(node.inputs[0]) == 0 else None
+
+
+@rewrites("product")
+def product_with_zero(node: Node) -> Value | None:
+    """product(a, 0) => 0"""
+    return zeros(node.types[0]) if 0 in map(splat, node.inputs) else None

@@ -2,7 +2,7 @@
 
 from gradc.ir import emit
 from tests.passes.equivalence import fires, stays
-from tests.passes.vocabulary import B, N, U, V, W, abs_, const, neg, power, scale, xor
+from tests.passes.vocabulary import B, N, U, V, W, abs_, const, guarded, neg, power, scale, xor
 
 CASES = [
     fires("double_neg", lambda x: neg(neg(x)), lambda x: x, V),
@@ -74,6 +74,9 @@ CASES = [
     stays("constant_exponent", lambda x: power(x, const(0.5, V)), V),  # (-inf) ** 0.5 is inf
     stays("constant_exponent", lambda x: power(x, const(3.0, V)), V),
     stays("constant_exponent", lambda x: power(const(2.0, V), x), V),
+    fires("product_with_zero", lambda x: guarded(x, const(-0.0, V)), lambda x: const(0.0, V), V),
+    fires("product_with_zero", lambda x: guarded(const(0.0, V), x), lambda x: const(0.0, V), V),
+    stays("product_with_zero", lambda x: guarded(x, const(1.5, V)), V),
     fires("scale_of_zero", lambda x: scale(const(-0.0, V), x), lambda x: const(0.0, V), V),
     fires("scale_of_zero", lambda x: scale(const(0.0, V), x, True), lambda x: const(0.0, V), V),
     stays("scale_of_zero", lambda x: scale(x, const(0.0, V)), V),
