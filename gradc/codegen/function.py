@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from gradc.codegen.module import Module
 
 
+MOST_STEP = 4
+"""Lanes up to so many elements apart are loaded as whole vectors."""
+
+
 class Function:
     """Writes the instructions of one function; registers of the loop IR become SSA names, or splats."""
 
@@ -262,6 +266,23 @@ class Function:
         """Do the lanes lie side by side, the last one first?"""
         return lanes > 1 and address.lane_step == -1 and all(r.lanes == 1 for r, _ in address.dynamic)
 
+    def every_other(self, address: Address, dtype: np.dtype, lanes: int) -> str:
+        """Lanes a few elements apart: whole vectors, of which the last ends with the last lane, shuffled."""
+        step, t = address.lane_step, llvm_type(dtype, lanes, memory=True)
+        base = replace(address, lane_step=1)
+        value, filled = "poison", 0
+        for k in range(step):
+            start = min(k * lanes, (lanes - 1) * step + 1 - lanes)
+            pointer = self.pointer(replace(base, index=base.index + start), dtype, lanes)
+            part = self.let(f"load {t}, ptr {pointer}, align {dtype.itemsize}")
+            until = min(lanes, -(-(start + lanes) // step))
+            picks = [*range(filled), *(lanes + i * step - start for i in range(filled, until))]
+            picks += [0] * (lanes - until)
+            listed = ", ".join(f"i32 {i}" for i in picks)
+            value = self.let(f"shufflevector {t} {value}, {t} {part}, <{lanes} x i32> <{listed}>")
+            filled = until
+        return value
+
     def load(self, load: Load) -> None:
         register, address = load.result, load.address
         dtype, lanes = register.dtype, register.lanes
@@ -269,6 +290,13 @@ class Function:
         backwards = self.is_backwards(address, lanes)
         if backwards:  # read from the last lane on, then turned around
             address = replace(address, index=address.index + (1 - lanes), lane_step=1)
+        near = load.active is None and 2 <= address.lane_step <= min(MOST_STEP, lanes)
+        if near and lanes > 1 and all(r.lanes == 1 for r, _ in address.dynamic):
+            value = self.every_other(address, dtype, lanes)
+            if dtype == BOOL:
+                value = self.let(f"icmp ne {v} {value}, zeroinitializer")
+            self.names[register] = value
+            return
         pointer = self.pointer(address, dtype, lanes)
         if (
             load.mask is not None and lanes == 1

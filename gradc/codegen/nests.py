@@ -24,6 +24,8 @@ BLOCK = 128
 """Terms that one accumulator adds up before it is added to the next level."""
 UNROLL = 4
 """Independent accumulators, to hide the latency of an addition."""
+WRITTEN_OUT = 9
+"""Steps of a reduction that are written out one after the other, where vectors go along what stays."""
 SMALL_BODY = 12
 """Kernels of at most this many ops are unrolled."""
 
@@ -93,6 +95,11 @@ class Nest:
         self.index = [Affine.variable(f"i{a}") if a in sizes else ZERO for a in range(len(self.domain))]
         self.vector = max(sizes, default=None)
         self.across = self.vector is not None and self.vector not in self.kept
+        reduced = [a for a in self.axes if a in sizes]
+        small = len(self.graph.nodes) <= SMALL_BODY
+        self.written_out = small and not self.across and prod(sizes[a] for a in reduced) <= WRITTEN_OUT
+        for a in reduced if self.written_out else ():
+            self.index[a] = ZERO
 
     def accesses(self) -> list[Affine]:
         """The index of every load, store and index computation, by the variables of all axes (a dry run)."""
@@ -213,6 +220,10 @@ class Nest:
         def body(groups: list[Accumulators], blocks: Offsets) -> None:
             self.reduce(groups, inner, blocks)
 
+        if self.written_out:
+            for i in range(size):
+                body(groups, {**blocks, axis: ZERO + i})
+            return
         if axis != self.vector:
             self.cascade(groups, axis, range(0, size), self.terms(inner, len(groups)), blocks, body)
             return

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from gradc.codegen.matmul.plan import CHAINS, NEAR_BYTES, PANEL_BYTES, Split, split_by
+from gradc.codegen.matmul.plan import CHAINS, NEAR_BYTES, PAGE_BYTES, PANEL_BYTES, Split, split_by
 from gradc.codegen.matmul.vectors import Vectors
 
 MOST_STEP = 4
@@ -21,6 +21,12 @@ MOST_STEP = 4
 
 UNROLLED = 48
 """Multiply-adds in the body of a loop, about."""
+
+DEEP_BYTES = 128 << 10
+"""A panel that a large result is worth: read from L2, so that the result is added to less often."""
+
+L2_BYTES = 768 << 10
+"""What is larger than that is read from farther away, again and again."""
 
 REUSE = 4
 """How often an element of an operand is used, at least, for a copy of the operand to pay."""
@@ -133,13 +139,16 @@ def candidates(labels: Sequence[Label], v: Vectors, registers: int) -> Iterator[
             most = max(1, (registers - 2 - width) // width)
             for rows, part, parts, rest in _row_choices(others, vector, most):
                 height = prod(label.size for label in rows) * parts.most
-                loads = _loads((*rows, part), vector, width, height)
+                loads = _loads((*rows, part), summed, vector, width, height)
                 tiles = prod(label.size for label in rest) * parts.count * -(-wide // width)
                 filled = wide / (-(-wide // width) * width)
                 step = max(
                     height * width / 2, loads / 2, 4 * height * width / CHAINS if height * width < 4 else 0
                 )
                 depth = prod(label.size for label in summed)
+                # Rows that lie far apart each need a page of their own.
+                apart = max(abs(part.a), abs(part.b)) * v.element.size
+                step *= 1 + 0.1 * min(1, apart / PAGE_BYTES)
                 cycles = tiles * filled * (depth * (step + 0.5) + 2 * height * width + 10)
                 plan = _plan(
                     vector, lanes, width, rows, part, parts, rest, summed, labels, v, pack, scattered
@@ -158,11 +167,21 @@ def _expands(labels: Sequence[Label], side: str) -> bool:
     return False
 
 
-def _loads(rows: Sequence[Label], vector: Label, width: int, height: int) -> int:
-    """Loads of one step of a tile."""
-    total = 0
+def _loads(rows: Sequence[Label], summed: Sequence[Label], vector: Label, width: int, height: int) -> float:
+    """Loads of one step of a tile. Where rows overlap, one row's vector at one step is another's at the next,
+    and loaded once."""
+    total = 0.0
     for side in "ab":
-        tall = height if any(_stride(label, side) for label in rows) else 1
+        tall: float = height if any(_stride(label, side) for label in rows) else 1
+        shared = [
+            label.size
+            for label in summed
+            if _stride(vector, side)
+            and label.size <= MOST_STEP + 1
+            and any(abs(_stride(label, side)) == abs(_stride(row, side)) > 0 for row in rows)
+        ]
+        if shared and tall > 1:
+            tall = (height + shared[0] - 1) / shared[0]
         total += tall * (width if _stride(vector, side) else 1)
     return total
 
@@ -202,7 +221,8 @@ def _plan(
     size = v.element.size
     order = sorted(summed, key=lambda label: (-max(abs(label.a), abs(label.b)), -label.size))
     loads = sum(width * lanes if _stride(vector, k) else 1 for k in "ab")
-    most = max(16, PANEL_BYTES // (loads * size))
+    held = size * prod(label.size for label in labels if label.c)
+    most = max(16, (PANEL_BYTES if held <= NEAR_BYTES else DEEP_BYTES) // (loads * size))
     inner: list[Label] = []
     room = most
     blocks: list[Label] = []
@@ -224,12 +244,26 @@ def _plan(
             else:
                 blocks.insert(0, label)
     loops = sorted(rest, key=lambda label: -max(abs(label.c), abs(label.a), abs(label.b)))
-    far: list[Label] = []
-    if blocks:
-        held = prod(label.size for label in labels if label.c)
-        while loops and held * size > 2 * NEAR_BYTES:
-            held //= loops[0].size
-            far.append(loops.pop(0))
+    # With blocks, the whole result is added to for each; unless some loops go around the blocks, and the
+    # panels are read again for each of their steps.
+    passes = prod(label.size for label in blocks)
+    panels = sum(
+        size * prod(label.size for label in labels if _stride(label, k)) for k in "ab" if _stride(vector, k)
+    )
+
+    def traffic(count: int) -> int:
+        around = prod(label.size for label in loops[:count])
+        again = prod(
+            label.size
+            for label in loops[:count]
+            if not any(_stride(label, k) for k in "ab" if _stride(vector, k))
+        )
+        return (2 * held * passes if held > L2_BYTES * around else 0) + (
+            again * panels if panels > L2_BYTES else 0
+        )
+
+    count = min(range(len(loops) + 1), key=traffic) if blocks else 0
+    far, loops = loops[:count], loops[count:]
     return Plan(
         vector,
         lanes,

@@ -202,7 +202,7 @@ def _padded(
 ) -> tuple[Value, tuple[int, ...]]:
     """Windows of the padded cotangent, and their labels: along `found` all positions, then the kernel's."""
     axes, shape, starts, steps = (node.attrs[k] for k in ("axes", "shape", "starts", "steps"))
-    if size.get(result[-1], 0) < VECTOR and any(label in found.values() for label in result):
+    if result[-1] in found.values() or size[result[-1]] < VECTOR:
         # The kernel gives no axis worth a vector: a position shall be the last axis of the cotangent.
         last = [label for label in result if label in found.values()][-1]
         order = (*[i for i, label in enumerate(g_labels) if label != last], g_labels.index(last))

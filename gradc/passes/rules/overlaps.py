@@ -11,8 +11,12 @@ from gradc.ir.ops.windows import readers
 from gradc.passes.rewrite import rewrites
 from gradc.passes.rules.layout import made_by
 from gradc.passes.rules.pieces import take
+from gradc.passes.rules.reductions import REDUCTIONS
 
 Ints = tuple[int, ...]
+
+MOST_LANES = 16
+"""An axis as long as that fills vectors."""
 
 
 class Reading(NamedTuple):
@@ -146,3 +150,23 @@ def fold_without_overlap(node: Node) -> Value | None:
     return emit(
         "pad", moved, shape=shape, starts=how.starts, steps=steps, value=0.0 if g.type.is_float else 0
     )
+
+
+@rewrites(*REDUCTIONS)
+def windows_reduced_first(node: Node) -> Value | None:
+    """reduce_max(windows(x), axes=(1,)) => reduce_max(windows(x), axes=(0,)): vectors go along what stays"""
+    inner = made_by(node.inputs[0], "windows")
+    axes = node.attrs["axes"]
+    if inner is None or not inner.types[0].size:
+        return None
+    shape, rank = inner.types[0].shape, inner.types[0].ndim
+    kept = tuple(a for a in range(rank) if a not in axes)
+    if not kept or axes[-1] < kept[-1] or shape[kept[-1]] < min(MOST_LANES, shape[axes[-1]]):
+        return None
+    order = (*axes, *kept)
+    attrs = inner.attrs
+    how = Reading(
+        tuple(attrs["axes"][a] for a in order), attrs["starts"], tuple(attrs["steps"][a] for a in order)
+    )
+    moved = read("windows", inner.inputs[0], [shape[a] for a in order], how)
+    return emit(node.op, moved, axes=tuple(range(len(axes))))

@@ -1,7 +1,7 @@
 """Cases of the rules on windows and fold."""
 
 from tests.passes.equivalence import INTEGERS, fires, stays
-from tests.passes.vocabulary import abs_, fold, pad, piece, reshape, transpose, windows
+from tests.passes.vocabulary import abs_, fold, most, pad, piece, reshape, total, transpose, windows
 
 L, P = "f64[9]", "f64[7, 8]"
 SLIDING = (0, 1), (0, 1)
@@ -105,4 +105,22 @@ CASES = [
         inputs=INTEGERS,
     ),
     stays("fold_without_overlap", lambda g: fold(g, (6,), (0, 3), (0, 1)), "f64[2, 3]"),
+    fires(
+        "windows_reduced_first",
+        lambda x: most(windows(x, (2, 16, 3), (0, 1), (1, 1), (1, 1)), 2),
+        lambda x: most(windows(x, (3, 2, 16), (1, 1), (0, 1), (1, 1)), 0),
+        "f64[2, 18]",
+    ),
+    fires(
+        "windows_reduced_first",
+        lambda x: total(windows(x, (4, 3, 4, 3), (0, 1), (0, 1), (1, 1), (1, 1)), 1, 3),
+        lambda x: total(windows(x, (3, 3, 4, 4), (0, 1), (1, 1), (0, 1), (1, 1)), 0, 1),
+        "f64[6, 6]",
+        inputs=INTEGERS,
+    ),
+    # Few windows that are long, all axes, and what is first already.
+    stays("windows_reduced_first", lambda x: most(windows(x, (2, 8), *SLIDING), 1), L),
+    stays("windows_reduced_first", lambda x: most(windows(x, (7, 3), *SLIDING), 0, 1), L),
+    stays("windows_reduced_first", lambda x: most(windows(x, (3, 7), *SLIDING), 0), L),
+    stays("windows_reduced_first", lambda x: most(x, 1), P),
 ]
