@@ -27,6 +27,9 @@ OPAQUE = frozenset(
 Recomputed = Mapping[Value, list[Value]]
 """Values that every kernel computes for itself, and of what in memory."""
 
+MADE_UP = frozenset({"pad", "constant", "iota"})
+"""Index maps that give elements which are nowhere in memory."""
+
 MAX_OPS = 160
 """Larger kernels spill registers and gain nothing."""
 
@@ -77,12 +80,15 @@ def is_constant(node: Node) -> bool:
     return node.op.name == "constant"
 
 
-def in_memory(node: Node, i: int) -> bool:
-    """Must operand i be in memory as it is: the node reads it at computed places, or all of it?"""
-    name = node.op.name
-    if name == "contract":  # by strides, but not what is made up while loading
-        return index_root(node.inputs[i]) is None
-    return (name in OPAQUE and not is_index_map(node)) or (name == "gather" and i == 0)
+def in_memory(node: Node, i: int) -> Value | None:
+    """What must be in memory for operand i: the operand, where the node reads it at computed places or as a
+    whole; what it is a view of, where the node reads it by strides. None if the operand can be computed."""
+    name, x = node.op.name, node.inputs[i]
+    if name == "contract":
+        while x.node is not None and is_index_map(x.node) and x.node.op.name not in MADE_UP:
+            (x,) = x.node.inputs
+        return x
+    return x if (name in OPAQUE and not is_index_map(node)) or (name == "gather" and i == 0) else None
 
 
 def stands_alone(node: Node) -> bool:
@@ -142,12 +148,12 @@ def write_kernels(
         home = kernel_of[node]
         for i, x in enumerate(node.inputs):
             exact = in_memory(node, i)
-            if exact:
-                store(x)
+            if exact is not None:
+                store(exact)
             root = index_root(x)
             if root is None:
                 continue
-            inside = root.node is not None and root is x and not exact and kernel_of[root.node] is home
+            inside = root.node is not None and root is x and exact is None and kernel_of[root.node] is home
             if not inside:
                 for source in recomputed.get(root, [root]):
                     needed.add(source)
@@ -251,8 +257,13 @@ def emit_kernel(
         return local[wanted]
 
     def clone(node: Node) -> None:
-        arguments = tuple([read(x) if in_memory(node, i) else use(x) for i, x in enumerate(node.inputs)])
-        copy = Node(node.op, arguments, node.attrs, node.types, node.source)
+        arguments = []
+        for i, x in enumerate(node.inputs):
+            stored = in_memory(node, i)
+            if stored is not None and stored is not x:
+                local[stored] = read(stored)
+            arguments.append(read(x) if stored is x else use(x))
+        copy = Node(node.op, tuple(arguments), node.attrs, node.types, node.source)
         _adopt(inner, local, node, copy)
 
     def compute(x: Value, leaves: list[Value]) -> None:

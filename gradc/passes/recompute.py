@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gradc.ir.graph import Graph, Node, Value
-from gradc.passes.kernels import MAX_OPS, OPAQUE, Kernel, index_root, is_index_map
+from gradc.passes.kernels import MAX_OPS, Kernel, in_memory, index_root, is_index_map
 
 BUDGET = 24
 """What the ops of one value may cost: a load and a store from a cache further away take about as long."""
@@ -75,7 +75,7 @@ def _outside_readers(graph: Graph, kernel_of: Mapping[Node, Kernel]) -> dict[Val
             if root is None or (root is x and root.node is not None and kernel_of[root.node] is home):
                 continue
             known = readers.setdefault(root, set())
-            if node.op.name in OPAQUE or (node.op.name == "gather" and i == 0):
+            if in_memory(node, i) is not None:
                 readers[root] = None
             elif known is not None:
                 known.add(home)
