@@ -1,7 +1,8 @@
 """Writes the pages that are made of facts in the code: `python -m docs`.
 
 `docs/edges.md` shows what `tests/api/edges_cases.py` and `gradient_accuracy.py` say and the tests check,
-`docs/stabilize.md` what the docstrings of the stabilizing rules say.
+`docs/stabilize.md` what the docstrings of the stabilizing rules say, `docs/coverage.md` what the tables of
+functions have.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from docs import coverage
 from gradc.passes.stabilize import STABLE
 from tests.api.edges_cases import SECTIONS, Edge
 from tests.api.gradient_accuracy import SLOPES
@@ -96,7 +98,7 @@ def rules() -> str:
     return RULES + table(("rule", "formula", "where, and why"), rows) + "\n"
 
 
-PAGES = {"edges.md": edges, "stabilize.md": rules}
+PAGES = {"coverage.md": coverage.text, "edges.md": edges, "stabilize.md": rules}
 """What is written where."""
 
 

@@ -222,7 +222,7 @@ class Substitution:
             if obj.__module__ == "numpy":
                 return CLASSES.get(obj, obj)
             return self.objects.stand_in(obj)
-        if cls in (np.ufunc, _DISPATCHER):
+        if cls in (np.ufunc, _DISPATCHER) or cls.__module__.startswith("scipy.special."):
             return function(obj)
         if cls is types.MethodType:
             return self._method(obj)

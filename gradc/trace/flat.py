@@ -38,14 +38,13 @@ class Flat:
         from gradc.trace.functions.writing import setitem
         from gradc.trace.lift import operand
         from gradc.trace.store import assign, check_writable
+        from gradc.trace.tracer import Cell, Tracer
 
         check_writable(self.base)
         values = operand(value)
         if np.ndim(values) and not is_unknown(as_mask((index,))):
-            count = np.size(FUNCTIONS[np.arange](len(self))[index])
-            values = (
-                FUNCTIONS[np.resize](values, count) if np.ndim(index) or isinstance(index, slice) else values
-            )
+            places = Tracer(Cell(np.arange(len(self))))[index]
+            values = FUNCTIONS[np.resize](values, np.shape(places)) if np.ndim(places) else values
         whole = FUNCTIONS[np.copy](self.base)
         line = reshaped(whole, (whole.size,))
         setitem(line, index, values)

@@ -252,7 +252,7 @@ class Array:
         if self.traced or any_traced(value):
             fail(
                 "whether a traced array has an element is not known before the function runs",
-                "np.any(x == value)",
+                instead("ndarray.__contains__"),
             )
         return value in self.array
 

@@ -18,6 +18,8 @@ _FOURIER = (
     "imaginary part"
 )
 
+_POLYNOMIAL = "np.polynomial.polynomial."
+
 REFUSED: dict[str, str] = {
     **dict.fromkeys(_names("nonzero flatnonzero argwhere"), "np.where(mask, a, b)"),
     "ndarray.nonzero": "np.where(mask, a, b)",
@@ -33,7 +35,6 @@ REFUSED: dict[str, str] = {
     "np.polymul": "np.convolve(p, q), which keeps leading zeros",
     "np.polydiv": "the steps of the division: how long the rest is depends on the coefficients",
     "np.roots": "Newton's steps, x = x - np.polyval(p, x) / np.polyval(np.polyder(p), x)",
-    "np.polyfit": "np.linalg.lstsq(np.vander(x, degree + 1), y)",
     "np.poly1d": "np.polyval(coefficients, x)",
     "np.frompyfunc": "np.vectorize(f), or f on the whole array",
     "np.packbits": "bits.reshape(-1, 8) @ (1 << np.arange(7, -1, -1)), cast to np.uint8",
@@ -80,6 +81,31 @@ REFUSED: dict[str, str] = {
         _names("eig eigvals schur qz hessenberg", "scipy.linalg."),
         "scipy.linalg.eigh or scipy.linalg.eigvalsh of a symmetric matrix, whose eigenvalues are real",
     ),
+    "np.lib.stride_tricks.as_strided": (
+        "np.lib.stride_tricks.sliding_window_view(x, sizes, axis=axes)[::step], or slices and x.reshape"
+    ),
+    **dict.fromkeys(_names("polyadd polysub", _POLYNOMIAL), "p + q, padded to one length"),
+    **dict.fromkeys(_names("polymul polymulx polypow", _POLYNOMIAL), "np.convolve(p, q), which keeps zeros"),
+    **dict.fromkeys(_names("polyfromroots polyline", _POLYNOMIAL), "np.poly(roots)[::-1]"),
+    _POLYNOMIAL + "polydiv": "the steps of the division, as a loop",
+    _POLYNOMIAL + "polyroots": "Newton's steps for one root at a time",
+    _POLYNOMIAL + "polyfit": "np.polyfit(x, y, degree)[::-1]",
+    "ndarray.__array__": (
+        "functions of np on the array itself; x.astype(np.float32) casts; np.array([x, y]) works in the "
+        "traced function and its helpers"
+    ),
+    "ndarray.__bool__": (
+        "np.where(condition, a, b) chooses by element, gradc.cond(condition, f, g, *operands) runs one of "
+        "two functions"
+    ),
+    "ndarray.__float__": "leave out float(...); x.astype(np.float32) casts",
+    "ndarray.__int__": "x.astype(np.int64)",
+    "ndarray.__complex__": "real arrays",
+    "ndarray.__index__": (
+        "take the length from a shape, as in range(len(x)), or pass the number as a Python int"
+    ),
+    "ndarray.__hash__": "a Python int or str as a key",
+    "ndarray.__contains__": "np.any(x == value)",
     **dict.fromkeys(_names("fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2", "np.fft."), _FOURIER),
     **dict.fromkeys(_names("irfft2 rfftn irfftn hfft ihfft", "np.fft."), _FOURIER),
 }
@@ -97,12 +123,15 @@ STATIC: dict[str, str] = {
 """Functions of sizes: they make arrays while the function is traced."""
 
 LIBRARY = frozenset(
-    _names(
-        """
-        angle apply_over_axes iscomplex isreal logspace poly polyadd polyder polyint polysub real_if_close
-        row_stack common_type iterable diag_indices_from tril_indices_from triu_indices_from
-        """
-    )
+    [
+        *_names("angle apply_over_axes iscomplex isreal logspace poly polyadd polyder polyint polysub"),
+        *_names("real_if_close row_stack common_type iterable"),
+        *_names("diag_indices_from tril_indices_from triu_indices_from"),
+        *_names("cross matmul matrix_norm trace vector_norm", "np.linalg."),
+        *_names("fftshift ifftshift", "np.fft."),
+        *_names("polyval polyval2d polyval3d polygrid2d polygrid3d polyvalfromroots", _POLYNOMIAL),
+        *_names("polyder polyint polyvander polyvander2d polyvander3d", _POLYNOMIAL),
+    ]
 )
 """What is traced by its own code, NumPy's, because all that it calls is compiled."""
 

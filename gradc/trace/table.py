@@ -148,11 +148,14 @@ def _is_special(original: Any, module: str, name: str) -> bool:
     return special is not None and getattr(special, name, None) is original
 
 
+_KEPT = ("linalg", "fft", "random", "ma", "char", "strings", "polynomial", "lib", "stride_tricks")
+
+
 def _public(module: str) -> str:
     """The module as users know it: `np` for what lies anywhere in `numpy`."""
     parts = [part for part in module.split(".") if not part.startswith("_")]
     if parts[0] == "numpy":
-        return ".".join(["np", *(p for p in parts[1:] if p in ("linalg", "fft", "random", "ma"))])
+        return ".".join(["np", *(p for p in parts[1:] if p in _KEPT)])
     return ".".join(parts)
 
 
@@ -178,7 +181,7 @@ class ConcreteOnly:
             try:
                 result = current_trace().substitute.library(implementation)(*args, **kwargs)
                 return name_result(result, sys._getframe(1))
-            except (TraceError, TypeError, AttributeError) as error:
+            except (TraceError, TypeError, AttributeError, ValueError) as error:
                 if isinstance(error, ShapeError) or self.name in LIBRARY:  # what the user passed does not fit
                     raise
                 cause = error

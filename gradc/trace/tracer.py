@@ -15,6 +15,7 @@ from gradc.trace.cell import Cell, Step
 from gradc.trace.known import elements, escape
 from gradc.trace.methods import Array
 from gradc.trace.pieces import Pieces, emit_in
+from gradc.trace.refusals import instead
 from gradc.trace.source import fail, names_for_result
 from gradc.trace.state import current_trace
 
@@ -200,8 +201,7 @@ class Tracer(Array):
         if self.traced:
             array = self._taken(
                 "this code needs the elements of a traced array, not known before the function runs",
-                "functions of np on the array itself; x.astype(np.float32) casts; np.array([x, y]) works in"
-                " the traced function and its helpers",
+                "__array__",
             )
             return np.array(array, dtype)
         return np.array(self.array, dtype) if copy else np.asarray(self.array, dtype)
@@ -211,27 +211,26 @@ class Tracer(Array):
             return bool(self.array)
         array = self._needed(
             f"the truth of a traced value ({self.type}) is not known before the function runs",
-            "np.where(condition, a, b) chooses by element, gradc.cond(condition, f, g, *operands) runs one"
-            " of two functions",
+            "__bool__",
         )
         return bool(array)
 
     def __float__(self) -> float:
-        return float(self._number("float(...)", "leave out float(...); x.astype(np.float32) casts"))
+        return float(self._number("float(...)", "__float__"))
 
     def __int__(self) -> int:
         # No gradient goes through whole numbers: nothing is lost.
-        return int(self._number("int(...)", "x.astype(np.int64)", escapes=False))
+        return int(self._number("int(...)", "__int__", escapes=False))
 
     def __complex__(self) -> complex:
-        return complex(self._number("complex(...)", "real arrays"))
+        return complex(self._number("complex(...)", "__complex__"))
 
     def __index__(self) -> int:
         if not self.traced:
             return self.array.__index__()
         array = self._needed(
             f"a traced integer ({self.type}) is used where Python needs its value, such as range(n)",
-            "take the length from a shape, as in range(len(x)), or pass the number as a Python int",
+            "__index__",
         )
         return array.__index__()
 
@@ -240,25 +239,25 @@ class Tracer(Array):
             return hash(self.array)
         if self.shape:
             raise TypeError("unhashable type: 'numpy.ndarray'")
-        return hash(self._number("the hash", "a Python int or str as a key", escapes=False).item())
+        return hash(self._number("the hash", "__hash__", escapes=False).item())
 
-    def _number(self, what: str, instead: str, *, escapes: bool = True) -> np.ndarray:
+    def _number(self, what: str, use: str, *, escapes: bool = True) -> np.ndarray:
         """The elements, for what Python calls `what`."""
         if not self.traced:
             return self.array
         message = f"{what} of a traced value ({self.type}) is not known before the function runs"
-        return self._taken(message, instead) if escapes else self._needed(message, instead)
+        return self._taken(message, use) if escapes else self._needed(message, use)
 
-    def _needed(self, message: str, instead: str) -> np.ndarray:
-        """The elements of a traced one, if it depends on Python floats only; else the error."""
+    def _needed(self, message: str, use: str) -> np.ndarray:
+        """The elements of a traced one, if it depends on Python floats only; else the error for that use."""
         array = elements(self.value)
         if array is None:
-            fail(message, instead)
+            fail(message, instead(f"ndarray.{use}"))
         return array
 
-    def _taken(self, message: str, instead: str) -> np.ndarray:
+    def _taken(self, message: str, use: str) -> np.ndarray:
         """The same for code that computes with them out of the trace's sight."""
-        array = self._needed(message, instead)
+        array = self._needed(message, use)
         escape(self.value)
         return array
 

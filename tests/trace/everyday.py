@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg
 import scipy.special
 
 RNG = np.random.default_rng(5)
@@ -35,6 +36,15 @@ OPERANDS: dict[str, Any] = {
 }
 """Floats x, y[3, 4], p in (0, 1), q[3, 3], t[2, 3, 4], v, w[5] with w positive, u[3]; numbers s and
 f, Python's; a is float32, i and j are int64, k is uint8, b and m are bool."""
+
+GENERIC = [
+    *("x", "p", "q", "u", "v", "s", "q @ q.T + 4 * np.eye(3)", "j"),
+    *("q, u", "q, q", "p, p + 1", "2, p", "p, 2", "u, u", "x, y", "j, v", "s, u", "u, 2", "[q, q]"),
+    *("p, p + 1, p + 2", "0.3, p, p + 1", "p, p + 1, 0.3", "2, 1, p", "u, u, u", "u, u, q", "x, j[:2], 0"),
+    *("u, u, u, t[:, :3, :3]", "u, u, u, u", "s, s, [1, 2]", "u, [1, 2]", "u, u, [1, 2]", "2, 0.5, p, p"),
+    *("u, u, u, [1, 2, 3]", "p + 1, p + 2, p + 3, 0.3", "q, 2", "np.ones((6, 2, 3)), 2", "x, (2, 2)"),
+]
+"""Arguments, some of which every function takes that has no case of its own."""
 
 ELEMENTWISE = """
 absolute abs fabs negative positive sign square sin cos tan arctan atan sinh cosh tanh arcsinh asinh exp exp2
@@ -367,6 +377,12 @@ poly1d np.poly1d([1.0, 2.0])(s)
 polyval np.polyval(u, x)
 polyval np.polyval([1, 2, 3], x)
 polyval np.polyval(i[0], s)
+polyfit np.polyfit(v, w, 2)
+polyfit np.polyfit(v, w, 1, w=w)
+polyfit np.polyfit(v, np.stack([w, v * w], 1), 2)
+polyfit np.polyfit(v, w, 2, cov=True)
+polyfit np.polyfit(v, w, 1, cov="unscaled", w=w)
+polyfit np.polyfit(v, w, 1, full=True)
 polyder np.polyder(v, 2)
 polyint np.polyint(v)
 polyint np.polyint(v, 2, k=[s, 1.0])
@@ -582,6 +598,8 @@ isfortran y if np.isfortran(np.ones((2, 2))) else x
 result_type x.astype(np.result_type(x, np.float32))
 promote_types x.astype(np.promote_types("f4", "i2"))
 can_cast x if np.can_cast(x.dtype, "f8") else y
+mintypecode x.astype(np.mintypecode(["f", "d"]))
+typename x if np.typename("f") else y
 common_type x.astype(np.common_type(x, x))
 min_scalar_type np.ones(2, np.min_scalar_type(3)) * x[:, :2]
 issubdtype x if np.issubdtype(x.dtype, np.floating) else y
@@ -620,6 +638,7 @@ copy x.copy()
 cumprod x.cumprod(0)
 cumsum x.cumsum(1)
 diagonal x.diagonal(1)
+device x if x.device == "cpu" else y
 dot x.dot(v[:4])
 dtype x.astype(a.dtype)
 fill z = np.zeros(3); z.fill(s); z
@@ -747,6 +766,14 @@ __xor__ i ^ 5
 """
 
 OBJECTS = """
+np.linalg.svd np.linalg.svd(x, full_matrices=False)
+np.linalg.svd np.linalg.svd(q, compute_uv=False)
+np.linalg.tensorinv np.linalg.tensorinv((np.eye(4) + 0.1 * s).reshape(4, 2, 2), ind=1)
+np.linalg.tensorsolve np.linalg.tensorsolve((np.eye(4) + 0.1 * s).reshape(2, 2, 4), p[:2, :2])
+np.linalg.solve np.linalg.solve(q, u)
+np.linalg.inv np.linalg.inv(q)
+np.linalg.lstsq np.linalg.lstsq(x.T, v[:4])
+np.linalg.cholesky np.linalg.cholesky(q @ q.T + np.eye(3))
 np.r_ np.r_[v, 1.0, s]
 np.r_ np.r_[0:3, v, [7, 8]]
 np.r_ np.r_["0,2", u, u]
@@ -829,6 +856,14 @@ np.ufunc.__call__ np.add(i, 1, dtype=float)
 np.ufunc.__call__ np.exp(x, None)
 np.ufunc.__call__ np.multiply(x, y, where=True)
 np.ufunc.__call__ np.add(x, y, casting="same_kind", order="C", subok=True)
+np.fft.fftshift np.fft.fftshift(x)
+np.fft.ifftshift np.fft.ifftshift(x, axes=1)
+np.lib.stride_tricks.sliding_window_view np.lib.stride_tricks.sliding_window_view(v, 3)
+np.lib.stride_tricks.sliding_window_view np.lib.stride_tricks.sliding_window_view(x, (2, 3))
+np.lib.stride_tricks.sliding_window_view np.lib.stride_tricks.sliding_window_view(t, 2, axis=1).mean(-1)
+np.polynomial.polynomial.polyvander3d np.polynomial.polynomial.polyvander3d(u, u, u, [1, 1, 2])
+np.polynomial.polynomial.polyval np.polynomial.polynomial.polyval(x, u)
+np.linalg.matrix_power np.linalg.matrix_power(q, 3)
 np.random np.random.default_rng(0).normal(size=3) * s
 builtins round(s, 1) * x
 builtins abs(s) * x
@@ -861,7 +896,7 @@ class Case(NamedTuple):
         source = f"def case({', '.join(OPERANDS)}):\n" + "".join(f"    {line}\n" for line in lines)
         module = types.ModuleType("case")
         scope = vars(module)
-        scope.update(np=np, special=scipy.special)
+        scope.update(np=np, special=scipy.special, linalg=scipy.linalg)
         exec(compile(source, "<case>", "exec"), scope)
         return scope["case"]
 
@@ -870,6 +905,26 @@ def parsed(prefix: str, block: str) -> Iterator[Case]:
     for line in block.strip().splitlines():
         name, _, text = line.partition(" ")
         yield Case(prefix + name, text)
+
+
+def example(name: str) -> Case | None:
+    """A case for a function that has none of its own: the first arguments that give real numbers."""
+    short = name.replace("scipy.special", "special").replace("scipy.linalg", "linalg")
+    for arguments in GENERIC:
+        case = Case(name, f"{short}({arguments})")
+        try:
+            with np.errstate(all="ignore"):
+                result = case.function(**OPERANDS)
+        except Exception:  # NumPy's own answer to arguments that do not fit
+            continue
+        leaves = result if isinstance(result, tuple | list) else [result]
+        if all(isinstance(x, np.ndarray | np.generic | float) and _is_usual(np.asarray(x)) for x in leaves):
+            return case
+    return None
+
+
+def _is_usual(x: Any) -> bool:
+    return x.dtype.kind in "biu" or (x.dtype.kind == "f" and bool(np.all(np.isfinite(x))))
 
 
 def cases() -> list[Case]:

@@ -105,7 +105,7 @@ def strided(x):
         (written, "windows are for reading only", "windows.copy()"),
         (written_slice, "windows are for reading only", "windows.copy()"),
         (asked_to_write, "no windows to write into", "write into the array itself"),
-        (strided, "by strides", "sliding_window_view(x, sizes, axis=axes)"),
+        (strided, "as_strided", "sliding_window_view(x, sizes, axis=axes)"),
     ],
     ids=lambda x: getattr(x, "__name__", None),
 )

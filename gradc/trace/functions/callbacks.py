@@ -58,9 +58,9 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
     """
     v = tracer(x)
     n = len(funclist)
-    first = None if np.isscalar(condlist) else condlist[0]
-    single = first is None or (not isinstance(first, list | np.ndarray) and v.ndim != 0)
-    conditions = [tracer(condlist)] if single else [tracer(c) for c in condlist]
+    scalar = bool(np.isscalar(condlist))
+    several = not scalar and (isinstance(condlist[0], list | np.ndarray) or v.ndim == 0)
+    conditions = [tracer(c) for c in condlist] if several else [tracer(condlist)]
     if n == len(conditions) + 1:
         covered = functools.reduce(FUNCTIONS[np.logical_or], conditions)
         conditions.append(FUNCTIONS[np.logical_not](covered))
@@ -133,8 +133,9 @@ class Vectorize:
         return self._gathered(results, shape, 0)
 
     def _in_numpy(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        function: Any = self.pyfunc
         options = {name: getattr(self, name) for name in ("otypes", "excluded", "cache", "signature")}
-        return run_concrete(np.vectorize(self.pyfunc, **options), args, kwargs)
+        return run_concrete(np.vectorize(function, **options), args, kwargs)
 
     def _gathered(self, results: list[Any], shape: tuple[int, ...], i: int) -> Any:
         dtype = None

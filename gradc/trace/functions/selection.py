@@ -153,16 +153,6 @@ def sinc(x: Any) -> Tracer:
     return where(near, series, FUNCTIONS[np.sin](y) / y)
 
 
-@implements(np.polyval)
-def polyval(p: Any, x: Any) -> Tracer:
-    """Horner's rule, highest power first."""
-    coefficients, v = operand(p), operand(x)
-    result = FUNCTIONS[np.zeros_like](v)
-    for i in range(len(coefficients)):
-        result = result * v + coefficients[i]
-    return result
-
-
 @implements(np.trapezoid)
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tracer:
     v = traced(y)

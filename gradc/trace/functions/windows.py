@@ -11,7 +11,7 @@ from gradc.ir import ShapeError
 from gradc.trace.functions.shapes import shape_of
 from gradc.trace.lift import plain, tracer
 from gradc.trace.source import fail
-from gradc.trace.table import implements, implements_view
+from gradc.trace.table import implements_view
 from gradc.trace.tracer import Tracer
 
 _stride_tricks = np.lib.stride_tricks
@@ -62,12 +62,4 @@ def sliding_window_view(
         axes=(*range(array.ndim), *axes),
         starts=(0,) * array.ndim,
         steps=(1,) * (array.ndim + len(axes)),
-    )
-
-
-@implements(_stride_tricks.as_strided)
-def as_strided(x: Any, *args: Any, **kwargs: Any) -> Tracer:
-    fail(
-        "gradc does not look at memory by strides, as np.lib.stride_tricks.as_strided does",
-        "np.lib.stride_tricks.sliding_window_view(x, sizes, axis=axes)[::step], or slices and x.reshape",
     )
