@@ -138,7 +138,7 @@ def _implemented(name: Name) -> bool:
         return any(short in vars(cls) for cls in (Tracer, Array))
     if space == "np.ufunc":
         return short in vars(Ufunc)
-    if name.path in SCIPY:
+    if f"{space}.{getattr(name.value, '__name__', short)}" in SCIPY:  # psi is digamma
         return True
     if isinstance(name.value, type):
         return name.value in CLASSES
