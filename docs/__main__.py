@@ -27,8 +27,9 @@ branch that is taken. Shares of a tie sum to 1. Where a derivative is infinite, 
 that `np.where` does not take contributes 0, whatever its value or slope is.
 
 `python -m docs` writes this page from `tests/api/edges_cases.py`. The tests find the same numbers in the
-graphs of all stages and in the native code, and hold them against the slopes on both sides. For an array the
-last column has a matrix; an empty one says that the order of derivatives matters, or that there is none.
+graphs of all stages and in the native code, and hold them against the slopes on both sides. The second
+derivatives are those of `gradc.hessian`: for arrays a matrix; none is given where the order of derivatives
+matters, or there is none.
 """
 
 ACCURACY = """

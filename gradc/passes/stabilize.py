@@ -121,7 +121,10 @@ def _sum_of_exponentials(value: Value) -> bool:
 
 @rewrites("log")
 def log_add_exp(node: Node) -> Value | None:
-    """log(exp(x) + exp(y)) => logaddexp(x, y), and so for sums of exponentials and positive constants"""
+    """log(exp(x) + exp(y)) => logaddexp(x, y), and so for sums of exponentials and positive constants
+
+    Defined for all x and y: exp overflows, and forgets the smaller one.
+    """
     inner = made_by(node.inputs[0], "add")
     if inner is None or not is_exponential(inner.result):
         return None
@@ -131,7 +134,10 @@ def log_add_exp(node: Node) -> Value | None:
 
 @rewrites("log1p")
 def softplus(node: Node) -> Value | None:
-    """log1p(exp(x)) => logaddexp(x, 0), and so for sums of exponentials"""
+    """log1p(exp(x)) => logaddexp(x, 0), and so for sums of exponentials
+
+    Defined for all x: exp overflows.
+    """
     (u,) = node.inputs
     if splat(u) is not None or not is_exponential(u):
         return None
@@ -140,7 +146,10 @@ def softplus(node: Node) -> Value | None:
 
 @rewrites("log")
 def log_of_multiple(node: Node) -> Value | None:
-    """log(sum(exp(x)) * c) => log(sum(exp(x))) + log(c), for c > 0; so for / c"""
+    """log(sum(exp(x)) * c) => log(sum(exp(x))) + log(c), for c > 0; so for / c
+
+    Defined for all x: the sum is found by `log_sum_exp` then.
+    """
     inner = made_by(node.inputs[0], "mul", "div")
     if inner is None:
         return None
@@ -166,7 +175,8 @@ def _moved(layout: Node, x: Value) -> Value:
 def log_of_moved_quotient(node: Node) -> Value | None:
     """log(gather(exp(x) / y, i)) => gather(x, i) - log(gather(y, i))
 
-    So for slices, reshapes and transposes, and for products.
+    So for slices, reshapes and transposes, and for products. Defined for all x and y > 0: a quotient that
+    underflows has no logarithm.
     """
     layout = made_by(node.inputs[0], *MOVED)
     if layout is None:
@@ -186,7 +196,10 @@ def log_of_moved_quotient(node: Node) -> Value | None:
 
 @rewrites("log")
 def log_of_moved_sum(node: Node) -> Value | None:
-    """log(reshape(sum(exp(x)))) => reshape(log(sum(exp(x)))); so for other layouts, and for expit"""
+    """log(reshape(sum(exp(x)))) => reshape(log(sum(exp(x)))); so for other layouts, and for expit
+
+    Defined for all x: the sum is found by `log_sum_exp` then.
+    """
     layout = made_by(node.inputs[0], *MOVED)
     if layout is None:
         return None

@@ -129,3 +129,19 @@ def moved(edge: Edge, i: int, step: float) -> list:
             p.reshape(-1)[i] += step
         i -= p.size
     return [p if p.ndim else p[()] for p in point]
+
+
+@pytest.mark.long
+@every_edge
+def test_batches_and_single_precision_have_the_same_gradients(edge: Edge):
+    wrt = tuple(range(len(edge.point)))
+    gradient = gradc.grad(edge.function, wrt=wrt)
+    point = arguments(edge)
+    batch = gradc.vmap(gradient)(*[np.stack([p, p]) for p in point])
+    check(flat(part[1] for part in batch), flat(edge.gradient), "vmap")
+    with np.errstate(all="ignore"):
+        single = [p.astype(np.float32) for p in point]
+    if all(np.array_equal(p, q, equal_nan=True) for p, q in zip(point, single, strict=True)):
+        found = flat(gradient(*single))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, flat(edge.gradient).astype(np.float32), rtol=1e-5, atol=1e-30)

@@ -78,7 +78,7 @@ def _summed_exponent(value: Value) -> tuple[Value, Axes] | None:
 def log_sum_exp(node: Node) -> Value | None:
     """log(sum(exp(x))) => m + log(sum(exp(x - m))), m = max(x)
 
-    Inside, m is 0 where it is infinite. The gradient at a row of -inf is 0, since the sum is made 1 there.
+    Defined for all x: exp overflows. Inside, m is 0 where it is infinite. The gradient at a row of -inf is 0, since the sum is made 1 there.
     """
     found = _summed_exponent(node.inputs[0])
     if found is None:
@@ -101,7 +101,7 @@ def _softmax(x: Value, axes: Axes) -> Value:
 def softmax(node: Node) -> Value | None:
     """exp(x) / sum(exp(x)) => exp(x - m) / sum(exp(x - m)), m = max(x) where that is finite, else 0
 
-    Where x is such a difference already, its maximum loses its gradient.
+    Defined for all x: exp overflows. Where x is such a difference already, its maximum loses its gradient.
     """
     numerator, spread = made_by(node.inputs[0], "exp"), made_by(node.inputs[1], "broadcast")
     found = None if spread is None else _summed_exponent(spread.inputs[0])
@@ -128,7 +128,8 @@ def _without_gradient(s: Value) -> Value | None:
 def log_softmax_of_shifted(node: Node) -> Value | None:
     """s - log(sum(exp(s))) => the same with a maximum that has no gradient, for s = x - max(x)
 
-    So for what a gather picks from the rows of s, and for the negative of both.
+    Defined for all x: the gradients of the maxima cancel. So for what a gather picks from the rows of s, and
+    for the negative of both.
     """
     for k in (0, 1):
         one, other = node.inputs[k], node.inputs[1 - k]
