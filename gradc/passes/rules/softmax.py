@@ -78,7 +78,8 @@ def _summed_exponent(value: Value) -> tuple[Value, Axes] | None:
 def log_sum_exp(node: Node) -> Value | None:
     """log(sum(exp(x))) => m + log(sum(exp(x - m))), m = max(x)
 
-    Defined for all x: exp overflows. Inside, m is 0 where it is infinite. The gradient at a row of -inf is 0, since the sum is made 1 there.
+    Defined for all x: exp overflows. Inside, m is 0 where it is infinite. The gradient at a row of -inf is 0,
+    since the sum is made 1 there.
     """
     found = _summed_exponent(node.inputs[0])
     if found is None:
