@@ -17,8 +17,8 @@ from gradc.ir.types import round_up
 Sums = list[list[str]]
 """Sets of sums that take turns, each a vector for every cell of a tile."""
 
-Loaded = dict[tuple[str, int], str]
-"""Vectors at hand, by operand and offset."""
+Loaded = dict[tuple[str, int, int], str]
+"""Vectors at hand, by operand, offset and the elements that were loaded."""
 
 
 def strided_load(code: Code, v: Vectors, pointer: str, step: int, count: int) -> str:
@@ -347,14 +347,12 @@ class Tile:
             step = getattr(vector, side)
             at += j * v.lanes * step
             known = loaded if step else here
-            if (side, at) not in known:
+            count = v.lanes if w.panel_step[side] else count  # a copy is padded to whole vectors
+            if (side, at, count) not in known:
                 place = code.offset(pointer, at * w.size)
-                if not step:
-                    known[side, at] = v.splat(code, place)
-                else:  # a copy is padded to whole vectors
-                    count = v.lanes if w.panel_step[side] else count
-                    known[side, at] = strided_load(code, v, place, step, count)
-            return known[side, at]
+                x = strided_load(code, v, place, step, count) if step else v.splat(code, place)
+                known[side, at, count] = x
+            return known[side, at, count]
 
         for r, row in enumerate(self.rows):
             for j, count in enumerate(self.chunks):

@@ -51,9 +51,9 @@ def _only(atoms: Sequence[Atom], side: int) -> list[Pair]:
 @rewrites("matmul")
 def product_of_windows(node: Node) -> Value | None:
     """matmul(reshape(windows(x)), reshape(w)) => reshape(contract(windows(x), w))"""
-    a, b = [view_of(x) for x in node.inputs]
     if not node.types[0].size or not node.inputs[0].type.size or node.types[0].is_bool:
         return None
+    a, b = [view_of(x) for x in node.inputs]
     if not (overlapping(a) or overlapping(b)):
         return None
     (m, k), (k2, n) = [
@@ -109,7 +109,7 @@ def transposed_contraction(node: Node) -> Value | None:
     product = made_by(value, "contract") or (
         made_by(value.node.inputs[0], "contract") if (value.node and made_by(value, "reshape")) else None
     )
-    if product is None or uses(value) > 1 or uses(product.result) > 1:
+    if product is None or not value.type.size or uses(value) > 1 or uses(product.result) > 1:
         return None
     atoms = [atom for group in view_of_made(node.result, product.result) for atom in group]
     labels = product.attrs["result"]
