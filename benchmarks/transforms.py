@@ -81,7 +81,7 @@ def programs() -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
             logistic,
             (rng.normal(size=30), rng.normal(size=(569, 30)), rng.integers(0, 2, 569)),
         ),
-        "Rosenbrock 100,000 f64": (rosenbrock, (rng.normal(size=100_000),)),
+        "Rosenbrock 1,000,000 f64": (rosenbrock, (rng.normal(size=1_000_000),)),
         "elementwise chain 100,000 f32": (chain, (normal(100_000),)),
         "attention 8x64x64 f32": (attention, (normal(8, 64, 64), normal(3, 64, 64) / np.float32(8))),
         "recurrence 32 wide, 20 steps f64": (

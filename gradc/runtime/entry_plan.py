@@ -10,6 +10,7 @@ Context and arena start at multiples of 64 bytes. A plan is written once and onl
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from typing import Any, Final
@@ -19,6 +20,7 @@ import numpy as np
 from gradc.ir.types import ALIGNMENT, round_up
 from gradc.runtime.buffers import address_of
 from gradc.runtime.entry_spec import MISS, Call, LeafSpec, Structure, scalar_types
+from gradc.runtime.pool import FLOOR, pool
 
 PLAN: Final = (
     "compute",  # the compute function
@@ -30,6 +32,7 @@ PLAN: Final = (
     "input_leaves",
     "constants",  # how many, and the addresses of their elements
     "constant_data",
+    "handler",  # NumPy's handler that allocates the results, or null for the usual one
     "outputs",  # how many, and their leaf records
     "output_leaves",
     "tuples",  # how many, and their sizes
@@ -124,6 +127,7 @@ def plan_words(call: Call, on_status: object) -> np.ndarray[Any, np.dtype[np.uin
         "input_leaves": address_of(words) + 8 * len(PLAN),
         "constants": len(call.constants),
         "constant_data": address["constants"],
+        "handler": id(pool().handler) if any(map(is_large, call.outputs)) else 0,
         "outputs": outputs,
         "output_leaves": address_of(words) + 8 * (len(PLAN) + len(LEAF) * len(call.inputs)),
         "tuples": len(sizes),
@@ -147,6 +151,11 @@ def plan_words(call: Call, on_status: object) -> np.ndarray[Any, np.dtype[np.uin
     words[: len(PLAN)] = [plan[name] for name in PLAN]
     words.setflags(write=False)
     return words
+
+
+def is_large(leaf: LeafSpec) -> bool:
+    """Whether a result's memory is worth keeping once it is free."""
+    return leaf.kind == "array" and leaf.dtype.itemsize * math.prod(leaf.shape) >= FLOOR
 
 
 def leaf_record(leaf: LeafSpec, shape: int, number: int) -> list[int]:

@@ -18,6 +18,7 @@ from gradc.runtime import entry_text
 from gradc.runtime.buffers import address_of
 from gradc.runtime.entry_plan import plan_words
 from gradc.runtime.entry_spec import Call, Entry, unseen
+from gradc.runtime.pool import pool
 
 NUMPY_ABI: Final = 0x02000000
 NUMPY_TABLE: Final = {
@@ -28,6 +29,7 @@ NUMPY_TABLE: Final = {
     "PyArray_ScalarAsCtype": 62,
     "PyArray_EquivTypes": 182,
     "PyArray_Empty": 184,
+    "PyDataMem_SetHandler": 304,
 }
 """Places in NumPy's table of C functions and types."""
 
@@ -77,7 +79,9 @@ class Routine:
 
 
 def api_address(name: str) -> int:
-    """The address of a C function of Python or NumPy."""
+    """The address of a C function of Python, NumPy or the pool."""
+    if name in ("take", "give"):
+        return getattr(pool(), name)
     if name in NUMPY_TABLE:
         return numpy_table()[NUMPY_TABLE[name]]
     return cast(int, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)

@@ -43,8 +43,6 @@ declare double @PyFloat_AsDouble(ptr)
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyObject_CallObject(ptr, ptr)
 declare ptr @PyErr_NoMemory()
-declare ptr @PyMem_RawMalloc(i64)
-declare void @PyMem_RawFree(ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare void @Py_IncRef(ptr)
@@ -56,6 +54,12 @@ declare ptr @PyArray_Scalar(ptr, ptr, ptr)
 declare void @PyArray_ScalarAsCtype(ptr, ptr)
 declare zeroext i8 @PyArray_EquivTypes(ptr, ptr)
 declare ptr @PyArray_Empty(i32, ptr, ptr, i32)
+declare ptr @PyDataMem_SetHandler(ptr)
+"""
+
+POOL_API: Final = """
+declare ptr @take(i64)
+declare void @give(ptr)
 """
 
 ALIGNED_C_ORDER: Final = 0x0101
@@ -84,19 +88,15 @@ stack:
   %quick = call ptr @run(ptr %plan, ptr %args, ptr %local)
   ret ptr %quick
 heap:
-  %block = call ptr @PyMem_RawMalloc(i64 %bytes)
+  %block = call ptr @take(i64 %bytes)
   %empty = icmp eq ptr %block, null
   br i1 %empty, label %full, label %held
 full:
   %raised = call ptr @PyErr_NoMemory()
   ret ptr %raised
 held:
-  %start = ptrtoint ptr %block to i64
-  %past = add i64 %start, ALIGNMENT_LESS_ONE
-  %skipped = and i64 %past, -ALIGNMENT
-  %frame = inttoptr i64 %skipped to ptr
-  %result = call ptr @run(ptr %plan, ptr %args, ptr %frame)
-  call void @PyMem_RawFree(ptr %block)
+  %result = call ptr @run(ptr %plan, ptr %args, ptr %block)
+  call void @give(ptr %block)
   ret ptr %result
 }
 
@@ -196,6 +196,16 @@ define internal ptr @run(ptr %plan, ptr %args, ptr %frame) {
   br label %z.latch
   again %z
 
+  ; Large results come from the pool: its handler takes the place of the usual one meanwhile.
+  %handler = field ptr %plan Plan.handler
+  %pooled = icmp ne ptr %handler, null
+  br i1 %pooled, label %hook, label %prepare
+hook:
+  %usual = call ptr @PyDataMem_SetHandler(ptr %handler)
+  %unhooked = icmp eq ptr %usual, null
+  br i1 %unhooked, label %close, label %prepare
+prepare:
+  %before = phi ptr [ null, %z.done ], [ %usual, %hook ]
   %output_leaves = field ptr %plan Plan.output_leaves
   loop %o to %outputs
   %o.place = mul i64 %o, LEAF_BYTES
@@ -217,13 +227,18 @@ allocate:
   %array = call ptr @PyArray_Empty(i32 %axes, ptr %shape, ptr %descr, i32 0)
   put ptr %array %slots %o
   %refused = icmp eq ptr %array, null
-  br i1 %refused, label %close, label %allocated
+  br i1 %refused, label %refusal, label %allocated
+refusal:
+  call void @restore(ptr %before)
+  %no_memory = call ptr @PyErr_NoMemory()
+  br label %close
 allocated:
   %data = field ptr %array Array.data
   put ptr %data %out %o
   br label %o.latch
   again %o
 
+  call void @restore(ptr %before)
   %compute = field ptr %plan Plan.compute
   %release_gil = field i64 %plan Plan.release_gil
   %released = icmp ne i64 %release_gil, 0
@@ -326,6 +341,19 @@ miss:
   ret ptr %missed
 }
 
+; Make a handler, if there is one, NumPy's own again.
+define internal void @restore(ptr %before) {
+  %none = icmp eq ptr %before, null
+  br i1 %none, label %done, label %set
+set:
+  %pool = call ptr @PyDataMem_SetHandler(ptr %before)
+  call void @Py_DecRef(ptr %pool)
+  call void @Py_DecRef(ptr %before)
+  br label %done
+done:
+  ret void
+}
+
 ; Have `on_status(status)` set an exception.
 define internal void @raise(ptr %on_status, i64 %status) {
   %number = call ptr @PyLong_FromLongLong(i64 %status)
@@ -352,13 +380,12 @@ done:
 
 def plain_llvm() -> str:
     """The whole module as plain LLVM."""
-    return expand(PYTHON_API + NUMPY_API + ROUTINE)
+    return expand(PYTHON_API + NUMPY_API + POOL_API + ROUTINE)
 
 
 def expand(text: str) -> str:
     """`text` without abbreviations, and with the numbers that its names in capitals stand for."""
     numbers = {
-        "ALIGNMENT_LESS_ONE": ALIGNMENT - 1,
         "ALIGNMENT": ALIGNMENT,
         "ALIGNED_C_ORDER": ALIGNED_C_ORDER,
         "LEAF_BYTES": 8 * len(LEAF),
