@@ -237,6 +237,12 @@ class Substitution:
             return self(obj.__wrapped__)
         if isinstance(obj, staticmethod | classmethod):
             return cls(self(obj.__func__))
+        if cls.__module__.startswith("scipy.stats"):
+            from gradc.trace.functions.distributions import distribution
+
+            found = distribution(obj)
+            if found is not None:
+                return found
         original = getattr(obj, "__gradc_original__", None) if callable(obj) else None
         return self.objects.view(obj, name) if original is None else CompiledView(obj, self(original))
 

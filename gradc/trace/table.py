@@ -31,7 +31,7 @@ def implements(*originals: Any, views: bool = False) -> Callable[[Callable[..., 
     """
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
-        entry = _entry(fn, originals[0], views)
+        entry = entry_for(fn, originals[0], views)
         for original in originals:
             FUNCTIONS[original] = entry
         return entry
@@ -60,13 +60,14 @@ def implements_scipy(*names: str) -> Callable[[Callable[..., Any]], Callable[...
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
-            SCIPY[name if "." in name else f"scipy.special.{name}"] = lambda original: _entry(fn, original)
+            SCIPY[name if "." in name else f"scipy.special.{name}"] = lambda original: entry_for(fn, original)
         return fn
 
     return register
 
 
-def _entry(fn: Callable[..., Any], original: Any, views: bool = False) -> Callable[..., Any]:
+def entry_for(fn: Callable[..., Any], original: Any, views: bool = False) -> Callable[..., Any]:
+    """What is called in a trace: `fn` with traced arguments, `original` with concrete ones only."""
     parameters = fn.__code__.co_varnames[: fn.__code__.co_argcount]
     place = parameters.index("out") if "out" in parameters else sys.maxsize
 

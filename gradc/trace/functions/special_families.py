@@ -18,7 +18,7 @@ from gradc.trace.tracer import Tracer
 from gradc.trace.ufunc import Ufunc, scipy_ufunc
 
 
-def _special(name: str, *args: Any) -> Any:
+def special(name: str, *args: Any) -> Any:
     """A function of `scipy.special` in the trace; whoever calls this has imported SciPy."""
     from scipy.special import _ufuncs
 
@@ -47,7 +47,7 @@ def polygamma(n: Any, x: Any) -> Any:
     with np.errstate(all="ignore"):
         factor = (-1.0) ** (orders + 1) * np.vectorize(math.gamma, otypes=[float])(orders + 1)
     y = factor * zeta(np.maximum(orders + 1, 2), x)
-    return FUNCTIONS[np.where](orders == 0, _special("psi", x), y)
+    return FUNCTIONS[np.where](orders == 0, special("psi", x), y)
 
 
 @implements_scipy("multigammaln")
@@ -56,7 +56,7 @@ def multigammaln(a: Any, d: Any) -> Any:
     x = traced(a)
     n = int(operand(d))
     shifted = FUNCTIONS[np.subtract](x[..., None], np.arange(n) / 2)
-    return FUNCTIONS[np.sum](_special("gammaln", shifted), -1) + n * (n - 1) / 4 * math.log(math.pi)
+    return FUNCTIONS[np.sum](special("gammaln", shifted), -1) + n * (n - 1) / 4 * math.log(math.pi)
 
 
 def _float(x: Any) -> Tracer:
@@ -72,7 +72,7 @@ def comb(N: Any, k: Any, *, exact: Any = False, repetition: bool = False) -> Any
         return comb(traced(N) + k - 1, k)
     n, m = _float(N), _float(k)
     inside = (m <= n) & (n >= 0) & (m >= 0)
-    return FUNCTIONS[np.where](inside, _special("binom", n, m), 0.0)
+    return FUNCTIONS[np.where](inside, special("binom", n, m), 0.0)
 
 
 @implements_scipy("perm")
@@ -83,7 +83,7 @@ def perm(N: Any, k: Any, exact: Any = False) -> Any:
     n, m = _float(N), _float(k)
     inside = (m <= n) & (n >= 0) & (m >= 0)
     n, m = FUNCTIONS[np.where](inside, n, 1.0), FUNCTIONS[np.where](inside, m, 0.0)
-    y = FUNCTIONS[np.exp](_special("gammaln", n + 1) - _special("gammaln", n - m + 1))
+    y = FUNCTIONS[np.exp](special("gammaln", n + 1) - special("gammaln", n - m + 1))
     return FUNCTIONS[np.where](inside, y, 0.0)
 
 
@@ -93,7 +93,7 @@ def factorial(n: Any, exact: Any = False, extend: str = "zero") -> Any:
         fail('gradc traces scipy.special.factorial with exact=False and extend="zero" only', "exact=False")
     x = _float(n)
     negative = x < 0
-    y = _special("gamma", FUNCTIONS[np.where](negative, np.zeros((), x.dtype), x) + 1)
+    y = special("gamma", FUNCTIONS[np.where](negative, np.zeros((), x.dtype), x) + 1)
     return FUNCTIONS[np.where](negative, np.zeros((), x.dtype), y)
 
 
