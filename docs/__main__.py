@@ -14,6 +14,7 @@ import numpy as np
 
 from docs import coverage
 from gradc.passes.stabilize import STABLE
+from tests.api import edges_elsewhere
 from tests.api.edges_cases import SECTIONS, Edge
 from tests.api.gradient_accuracy import SLOPES
 
@@ -29,7 +30,8 @@ that `np.where` does not take contributes 0, whatever its value or slope is.
 `python -m docs` writes this page from `tests/api/edges_cases.py`. The tests find the same numbers in the
 graphs of all stages and in the native code, and hold them against the slopes on both sides. The second
 derivatives are those of `gradc.hessian`: for arrays a matrix; none is given where the order of derivatives
-matters, or there is none.
+matters, or there is none. The last column has the gradient of JAX in float64 (not compiled) where it is
+another, as `tests/api/edges_elsewhere.py` has measured it.
 """
 
 ACCURACY = """
@@ -70,7 +72,8 @@ def row(edge: Edge) -> str:
     point = ", ".join(f"{n} = {numbers(p)}" for n, p in zip("xyz", edge.point, strict=False))
     gradient = ", ".join(map(numbers, edge.gradient))
     second = "" if edge.second is None else numbers(edge.second)
-    return table_row(f"`{edge.code}`", point, numbers(edge.value), gradient, second, edge.why)
+    other = edges_elsewhere.JAX.get(edge.code, {}).get(str(edge.point), "").replace("inf", "∞")
+    return table_row(f"`{edge.code}`", point, numbers(edge.value), gradient, second, edge.why, other)
 
 
 def table_row(*cells: str) -> str:
@@ -84,7 +87,7 @@ def table(head: Iterable[str], rows: Iterable[str]) -> str:
 
 def edges() -> str:
     """The page of `docs/edges.md`."""
-    head = ("function", "at", "value", "gradient", "second", "why")
+    head = ("function", "at", "value", "gradient", "second", "why", f"JAX {edges_elsewhere.VERSION}")
     parts = [f"\n## {title}\n\n{table(head, map(row, rows))}\n" for title, rows in SECTIONS.items()]
     digits = [
         table_row(f"`{slope.code}`", f"{slope.ulps} + ..." if slope.growth else f"{slope.ulps}", slope.why)

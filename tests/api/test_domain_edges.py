@@ -5,9 +5,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+import scipy.special
 
 import gradc
 from gradc.ir import evaluate
+from tests.api import edges_elsewhere
 from tests.api.edges_cases import SECTIONS, Edge
 
 EDGES = [edge for rows in SECTIONS.values() for edge in rows]
@@ -145,3 +147,50 @@ def test_batches_and_single_precision_have_the_same_gradients(edge: Edge):
         found = flat(gradient(*single))
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, flat(edge.gradient).astype(np.float32), rtol=1e-5, atol=1e-30)
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf, np.nan, 1e308, -1e308, 1e-320, 800.0, -800.0])
+UNARY = (
+    *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "arcsin"),
+    *("arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "reciprocal", "square"),
+    *("expit", "erf", "erfc", "logit", "log_expit", "entr"),
+)
+AROUND: dict[str, Callable] = {
+    "f": lambda f, x: f(x),
+    "f*x": lambda f, x: f(x) * x,
+    "f/x": lambda f, x: f(x) / x,
+    "x**f": lambda f, x: x ** f(x),
+    "hypot": lambda f, x: np.hypot(f(x), x),
+    "arctan2": lambda f, x: np.arctan2(f(x), x),
+    "logaddexp": lambda f, x: np.logaddexp(f(x), x),
+    "sqrt(f)": lambda f, x: np.sqrt(f(x)),
+    "log(f)": lambda f, x: np.log(f(x)),
+    "f/norm(f)": lambda f, x: f(x) / np.linalg.norm(f(x)),
+}
+
+
+def masked(around: Callable, function: Callable) -> Callable:
+    return lambda x, mask: np.sum(np.where(mask, around(function, x), 0.0))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("around", AROUND)
+def test_what_a_mask_leaves_out_contributes_nothing_to_two_derivatives(around: str):
+    weights = np.arange(1.0, len(SPECIAL) + 1)
+    nothing = np.zeros(len(SPECIAL), bool)
+    for name in UNARY:
+        function = getattr(np, name, None) or getattr(scipy.special, name)
+        gradient = gradc.grad(masked(AROUND[around], function))
+
+        def weighted(x, mask, gradient=gradient):
+            return np.sum(gradient(x, mask) * weights)
+
+        assert not gradient(SPECIAL, nothing).any(), name
+        assert not gradc.grad(weighted)(SPECIAL, nothing).any(), name
+
+
+def test_what_is_said_of_jax_is_so():
+    jax = pytest.importorskip("jax")
+    if jax.__version__ != edges_elsewhere.VERSION:
+        pytest.skip(f"JAX {jax.__version__}, not {edges_elsewhere.VERSION}")
+    assert edges_elsewhere.measured() == edges_elsewhere.JAX
