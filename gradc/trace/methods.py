@@ -93,10 +93,8 @@ def python_number(x: Any) -> Any:
     if not getattr(x, "traced", False):
         return x.item()
     if x.dtype.kind in "iu":
-        fail(
-            f".item() of a traced integer ({x.type}) is not known before the function runs",
-            "x[i], a number too",
-        )
+        message = f".item() of a traced integer ({x.type}) is not known before the function runs"
+        fail(message, "x[i] is a number too")
     return wrap(cast(x.value, np.dtype(np.float64)), weak=True) if x.dtype.kind == "f" else x
 
 
@@ -159,7 +157,7 @@ class Array:
         if ndigits is None:
             return int(FUNCTIONS[np.round](self))
         result = FUNCTIONS[np.round](self, ndigits)
-        result.weak = isinstance(self, float)  # Python's own floats stay what they are
+        result.weak = self.weak  # type: ignore[attr-defined]  # Python's own floats stay what they are
         return _named(result)
 
     sum, prod, mean, std, var = map(_method, (np.sum, np.prod, np.mean, np.std, np.var))
@@ -170,7 +168,12 @@ class Array:
     ravel, swapaxes, squeeze, repeat = map(_method, (np.ravel, np.swapaxes, np.squeeze, np.repeat))
     dot, take, diagonal, trace = map(_method, (np.dot, np.take, np.diagonal, np.trace))
     choose = _method(np.choose)
-    conj = conjugate = _method(np.conjugate)
+
+    def conjugate(self, out: Any = None) -> Any:
+        """The array itself, unless there is an `out`."""
+        return self if out is None else FUNCTIONS[np.conjugate](self, out=out)
+
+    conj = conjugate
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> Any:
         return _named(FUNCTIONS[np.reshape](self, _shape_arguments(shape), order))

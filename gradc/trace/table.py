@@ -77,7 +77,7 @@ def entry_for(fn: Callable[..., Any], original: Any, views: bool = False) -> Cal
             kwargs["out"] = args[place]
             args = (*args[:place], None, *args[place + 1 :])
         if kwargs.get("out") is not None:
-            return _into(entry, args, kwargs)
+            return _into(entry, original, args, kwargs)
         if not any_traced(args) and not (kwargs and any_traced(kwargs)):
             return run_concrete(original, args, kwargs)
         result = fn(*args, **kwargs)
@@ -86,14 +86,41 @@ def entry_for(fn: Callable[..., Any], original: Any, views: bool = False) -> Cal
     return entry
 
 
-def _into(entry: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _into(entry: Callable[..., Any], original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The call of a function with `out=`."""
     from gradc.trace.functions.writing import into
     from gradc.trace.store import check_writable
 
     out = kwargs.pop("out")
     check_writable(out)
+    if original.__name__ in _IN_DTYPE_OF_OUT and kwargs.get("dtype") is None:
+        if len(args) < 3:
+            kwargs["dtype"] = dtype_for(out, *args[:1])
+        elif args[2] is None:
+            args = (*args[:2], dtype_for(out, args[0]), *args[3:])
     return into(out, entry(*args, **kwargs))
+
+
+_IN_DTYPE_OF_OUT = {
+    "sum",
+    "prod",
+    "cumsum",
+    "cumprod",
+    "nansum",
+    "nanprod",
+    "nancumsum",
+    "nancumprod",
+    "mean",
+}
+"""Functions that compute in the dtype of their `out`, if no other is given."""
+
+
+def dtype_for(out: Any, *xs: Any) -> Any:
+    """The dtype to compute in for an `out`; None for the usual one if that of x does not fit."""
+    wanted = getattr(out[0] if isinstance(out, tuple) else out, "dtype", None)
+    known = [getattr(x, "dtype", None) for x in xs]
+    fits = wanted is not None and all(d is not None and np.can_cast(d, wanted, "same_kind") for d in known)
+    return wanted if fits else None
 
 
 def _apart(result: Any, args: tuple[Any, ...]) -> Any:

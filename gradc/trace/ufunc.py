@@ -12,7 +12,7 @@ from gradc.ir import ShapeError, Value
 from gradc.trace.lift import any_traced, common_shape, key, loop_dtypes, operand, supported, value_of, wrap
 from gradc.trace.registry import FUNCTIONS, SCIPY
 from gradc.trace.source import fail
-from gradc.trace.table import ConcreteOnly, run_concrete
+from gradc.trace.table import ConcreteOnly, dtype_for, run_concrete
 from gradc.trace.tracer import Tracer, name_result
 
 Rule = Callable[..., Any]
@@ -139,6 +139,9 @@ class Ufunc:
             from gradc.trace.store import check_writable
 
             check_writable(out[0] if isinstance(out, tuple) else out)
+            place = 3 if name == "reduceat" else 2
+            if args[place] is None:  # computed in the dtype of `out`
+                args = (*args[:place], dtype_for(out, args[0]), *args[place + 1 :])
             return into(out, self._method(name, None, *args, **kwargs))
         if not any_traced(args) and not any_traced(kwargs):
             if name == "reduce" and len(args) > 3:

@@ -124,6 +124,7 @@ clip np.clip(x, -1, 1)
 clip np.clip(x, None, p)
 clip np.clip(x, min=-1)
 clip np.clip(i, 0, 4)
+clip np.clip(k, -1, 300)
 clip np.clip(v, w, w + 1)
 insert np.insert(x, 1, 5.0, axis=1)
 insert np.insert(v, [1, 3], [s, 2.0])
@@ -178,6 +179,8 @@ histogram_bin_edges np.histogram_bin_edges(x, bins=5, range=(-1, 1)) * s
 histogram_bin_edges np.histogram_bin_edges(x, [1, 2, 3]) * s
 digitize np.digitize(x, [-1.0, 0.0, 1.0])
 digitize np.digitize(x, [1.0, 0.0, -1.0], right=True)
+digitize np.digitize(i, [1.0, 0.0, -1.0], right=True)
+digitize np.digitize(i, [1, 0, -1])
 searchsorted np.searchsorted(np.sort(v), x)
 cross np.cross(u, q)
 cross np.cross(q, q.T, axisa=0, axisb=1, axisc=0)
@@ -222,6 +225,10 @@ percentile np.percentile(v, 30, weights=w, method="inverted_cdf")
 nanquantile np.nanquantile(x, 0.4, axis=1)
 nanquantile np.nanquantile(x, 0.4, axis=1, method="lower")
 nanquantile np.nanquantile(x, p[0, 0])
+nanquantile np.nanquantile(a, p[0, 0])
+nanquantile np.nanquantile(i, 0.4, axis=1, method="lower")
+nanpercentile np.nanpercentile(a, [10, 50], axis=1)
+nanmedian np.nanmedian(np.where(b, x / 0, np.nan), axis=0)
 nanpercentile np.nanpercentile(x, [10, 50], axis=1)
 nanmedian np.nanmedian(np.where(b, x, np.nan), axis=0)
 median np.median(x, axis=(0, 1), keepdims=True)
@@ -237,6 +244,9 @@ sum np.sum(x, axis=(0, 1), keepdims=True)
 sum np.sum(x, axis=1, initial=s, where=b)
 sum z = np.zeros(4); np.sum(x, axis=0, out=z); z
 sum np.sum(b)
+sum np.sum(a, axis=1, initial=s, where=b)
+sum z = np.zeros(4); np.sum(a, axis=0, out=z); z
+sum z = np.zeros(4, "f4"); np.sum(x, axis=0, out=z); z
 sum np.sum(a, dtype=np.float64)
 sum np.sum([x, y])
 prod np.prod(x, axis=0)
@@ -249,6 +259,8 @@ var np.var(x, axis=1, correction=1, mean=np.mean(x, axis=1, keepdims=True))
 std np.std(x, axis=1, where=b, keepdims=True)
 std np.std(x)
 max np.max(x, axis=1)
+max np.max(i, initial=1.0)
+max np.max(x[:0], axis=0, initial=0.5)
 max np.max(x, axis=(0, 1), initial=1.0, where=b)
 amax np.amax(x)
 min np.min(x, axis=0)
@@ -296,6 +308,7 @@ trim_zeros np.trim_zeros(np.array([0.0, 1.0, 0.0])) * s
 putmask z = x.copy(); np.putmask(z, b, y); z
 putmask z = x.copy(); np.putmask(z, x > 0, [1.0, 2.0, 3.0]); z
 putmask z = np.zeros((3, 4)); np.putmask(z, b, s); z
+putmask z = x.T.copy(); np.putmask(z, b, y); z
 put z = x.copy(); np.put(z, [0, 5, -1], v[:3]); z
 put z = x.copy(); np.put(z, [0, 5, 20], v[:2], mode="clip"); z
 put z = x.copy(); np.put(z, [0, 5, -20], s, mode="wrap"); z
@@ -392,6 +405,7 @@ polysub np.polysub(v, [1, 2])
 polydiv np.polydiv([1.0, 2, 3], [3, 4])[0] * s
 dot np.dot(q, x)
 dot np.dot(2.0, x)
+dot np.dot(2.0, a)
 dot z = np.zeros((3, 3)); np.dot(x, y.T, out=z); z
 dot z = np.zeros((3, 3)); np.dot(x, y.T, z); z
 inner np.inner(x, y)
@@ -633,6 +647,7 @@ clip x.clip(-1, 1)
 clip x.clip(max=0.5)
 compress x.compress([True, False, True], axis=0)
 conj x.conj()
+conj b.conj()
 conjugate x.conjugate()
 copy x.copy()
 cumprod x.cumprod(0)
@@ -824,6 +839,7 @@ np.ufunc.reduce np.logical_and.reduce(x, axis=1)
 np.ufunc.reduce np.subtract.reduce(x, axis=1, keepdims=True)
 np.ufunc.reduce np.multiply.reduce(b)
 np.ufunc.accumulate np.add.accumulate(x, axis=1)
+np.ufunc.accumulate z = np.zeros((3, 4)); np.multiply.accumulate(a, out=z); z
 np.ufunc.accumulate np.subtract.accumulate(x)
 np.ufunc.accumulate np.divide.accumulate(p, axis=1)
 np.ufunc.accumulate np.power.accumulate(p, axis=1)
@@ -884,6 +900,8 @@ np.polynomial.polynomial.polyval np.polynomial.polynomial.polyval(x, u)
 np.linalg.matrix_power np.linalg.matrix_power(q, 3)
 np.random np.random.default_rng(0).normal(size=3) * s
 builtins round(s, 1) * x
+builtins round(s, 1) * a
+builtins round(f, 1) * a
 builtins abs(s) * x
 builtins pow(x, 2)
 builtins sum(x) + sum(u)

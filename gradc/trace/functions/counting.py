@@ -183,7 +183,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tracer:
     side = "left" if right else "right"
     if np.all(steps >= 0):
         return searchsorted(edges, x, side)
-    return len(edges) - searchsorted(edges[::-1], x, "right" if right else "left")
+    return len(edges) - searchsorted(edges[::-1], x, side)
 
 
 # Membership.

@@ -108,7 +108,8 @@ def _odd(x: Tracer, axis: int, pair: tuple[int, int], mode: str) -> Tracer:
     shape = [-1 if i == axis else 1 for i in range(x.ndim)]
     turns, back = (2 * turns).astype(x.dtype).reshape(shape), back.reshape(shape)
     taken = FUNCTIONS[np.take](x, places, axis)
-    return FUNCTIONS[np.where](back, 2 * last - taken, taken) + turns * (last - first)
+    y = FUNCTIONS[np.where](back, 2 * last - taken, taken)
+    return y + turns * (last - first) if turns.any() else y
 
 
 def _edge(x: Tracer, axis: int, side: int, size: int = 1) -> Tracer:

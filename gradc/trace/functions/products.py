@@ -132,7 +132,7 @@ def _product(a: Tracer, b: Tracer) -> Value:
 
 @implements(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Tracer:
-    x, y = operand(a), operand(b)
+    x, y = [FUNCTIONS[np.asarray](operand(v)) for v in (a, b)]  # Python's numbers are not weak here
     ndims = [v.ndim if isinstance(v, Tracer) else np.ndim(v) for v in (x, y)]
     if 0 in ndims:
         return FUNCTIONS[np.multiply](x, y)
@@ -141,7 +141,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Tracer:
 
 @implements(np.inner)
 def inner(a: Any, b: Any) -> Tracer:
-    x, y = operand(a), operand(b)
+    x, y = [FUNCTIONS[np.asarray](operand(v)) for v in (a, b)]
     if not np.ndim(plain(x) if not isinstance(x, Tracer) else np.empty(x.shape)) or not len(np.shape(y)):
         return FUNCTIONS[np.multiply](x, y)
     return tensordot(x, y, ([-1], [-1]))

@@ -252,11 +252,16 @@ percentile = implements(np.percentile)(_quantile(np.percentile, 100))
 def _of_numbers(rows: Tracer, q: Any, method: str) -> Tracer:
     """The quantile at one fraction of the elements that are no NaN, which come first in every sorted row."""
     count = FUNCTIONS[np.sum](~FUNCTIONS[np.isnan](rows), -1, keepdims=True)
+    if method == "median":  # infinities too have a mean, but not always a difference
+        last = rows.shape[-1] - 1
+        middle = [FUNCTIONS[np.clip](p, 0, last) for p in ((count - 1) // 2, count // 2)]
+        first, second = [FUNCTIONS[np.take_along_axis](rows, p, -1) for p in middle]
+        y = FUNCTIONS[np.where](first == second, first, (first + second) / 2)
+        return reshaped(y, y.shape[:-1])
     low, t = _places(FUNCTIONS[np.maximum](count, 1), q, method)
     top = FUNCTIONS[np.maximum](count - 1, 0)
     places = [FUNCTIONS[np.clip](p, 0, top).astype(np.int64) for p in (low, low + 1)]
     first, second = [FUNCTIONS[np.take_along_axis](rows, p, -1) for p in places]
-    t = FUNCTIONS[converted](FUNCTIONS[np.asarray](t), rows.dtype)
     y = _interpolated(first, second, t) if method not in _KEEP_DTYPE else first
     return reshaped(y, y.shape[:-1])
 
@@ -267,18 +272,22 @@ def _nan_quantile(original: Callable[..., Any], scale: int, fixed: float | None 
 
     def of_numbers(a: Any, q: Any, axis: Any, method: str, keepdims: Any) -> Tracer:
         x = traced(a)
-        if x.dtype.kind != "f":
-            x = x.astype(np.float64)
+        if x.dtype.kind != "f":  # no NaN
+            if fixed is not None:
+                return median(x, axis, keepdims=keepdims)
+            usual = quantile if scale == 1 else percentile
+            return usual(x, q, axis, method=method, keepdims=keepdims)
         rows, axes = _rows(x, axis)
-        fraction = _checked(name, rows, q, scale, method)
+        fraction = _checked(name, rows, q, scale, "linear" if fixed is not None else method)
+        dtype = rows.dtype if fixed is not None else _quantile_dtype(original, rows, q, method)
         rows = ordered(rows, -1)[0]
         flat = FUNCTIONS[np.ravel](fraction)
         each = [_of_numbers(rows, flat[i], method) for i in range(flat.size)]
-        y = FUNCTIONS[np.stack](each)
+        y = FUNCTIONS[np.stack](each).astype(dtype)
         shape = fraction.shape if not isinstance(fraction, float) else ()
         return _shaped(reshaped(y, (*shape, *y.shape[1:])), fraction, x, axes, keepdims)
 
-    def quantile(
+    def nan_quantile(
         a: Any,
         q: Any,
         axis: Any = None,
@@ -294,12 +303,12 @@ def _nan_quantile(original: Callable[..., Any], scale: int, fixed: float | None 
             fail(f"gradc traces np.{name} without weights=", "np.quantile(..., weights=) of numbers")
         return of_numbers(a, q, axis, method, keepdims)
 
-    def median(
+    def nan_median(
         a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
     ) -> Tracer:
-        return of_numbers(a, fixed, axis, "linear", keepdims)
+        return of_numbers(a, fixed, axis, "median", keepdims)
 
-    function = quantile if fixed is None else median
+    function = nan_quantile if fixed is None else nan_median
     function.__name__ = name
     implements(original)(function)
 

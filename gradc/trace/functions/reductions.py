@@ -13,6 +13,7 @@ from gradc.ir import ShapeError, Value, emit
 from gradc.trace.functions.shapes import axes_of, axis_of, reshaped
 from gradc.trace.functions.ufuncs import isnan as value_isnan
 from gradc.trace.lift import cast, operand, supported, traced, wrap
+from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
 from gradc.trace.table import implements
@@ -34,6 +35,19 @@ def _given(where: Any) -> bool:
 def _chosen(x: Tracer, where: Any, otherwise: Any) -> Tracer:
     """The elements for which `where` holds, and `otherwise`, which changes no result, for the rest."""
     return FUNCTIONS[np.where](where, x, np.asarray(otherwise, x.dtype)) if _given(where) else x
+
+
+def _is_initial(initial: Any) -> bool:
+    return initial is not None and initial is not np._NoValue
+
+
+def _initial(initial: Any, x: Tracer) -> Any:
+    """The value to begin with, which does not decide the dtype."""
+    return FUNCTIONS[converted](FUNCTIONS[np.asarray](operand(initial)), x.dtype)
+
+
+def _plain_axis(axis: Any) -> Any:
+    return tuple(axis) if isinstance(axis, list) else axis
 
 
 def _reduced(op: str, value: Value, axis: Any, keepdims: Any) -> Tracer:
@@ -66,7 +80,7 @@ def _accumulation(op: str, original: Any, ufunc: np.ufunc, identity: int) -> Cal
         x = _chosen(traced(a), where, identity)
         wanted = supported(_dtype_of(original, x.dtype) if dtype is None else np.dtype(dtype))
         y = _reduced(op, cast(x.value, wanted), axis, keepdims)
-        return y if initial is None or initial is np._NoValue else FUNCTIONS[ufunc](y, initial)
+        return FUNCTIONS[ufunc](y, _initial(initial, y)) if _is_initial(initial) else y
 
     return reduction
 
@@ -87,13 +101,16 @@ def _extreme(op: str, original: Any, ufunc: np.ufunc) -> Callable[..., Tracer]:
         where: Any = None,
     ) -> Tracer:
         x = traced(a)
-        given = initial is not None and initial is not np._NoValue
+        given = _is_initial(initial)
         if _given(where) and not given:
             fail(f"np.{original.__name__} with where= needs initial=", "initial=-np.inf, say", ShapeError)
         if _given(where):
-            x = FUNCTIONS[np.where](where, x, initial)
+            x = FUNCTIONS[np.where](where, x, _initial(initial, x))
+        if given and not _count(x, axis):
+            shape = np.sum(np.empty(x.shape), _plain_axis(axis), keepdims=keepdims is True).shape
+            return FUNCTIONS[np.broadcast_to](traced(_initial(initial, x)), shape)
         y = _reduced(op, x.value, axis, keepdims)
-        return FUNCTIONS[ufunc](y, initial) if given else y
+        return FUNCTIONS[ufunc](y, _initial(initial, y)) if given else y
 
     return reduction
 

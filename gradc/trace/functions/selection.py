@@ -49,6 +49,10 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs
     low = kwargs.get("min") if a_min is None or a_min is np._NoValue else a_min
     high = kwargs.get("max") if a_max is None or a_max is np._NoValue else a_max
     x = operand(a)
+    if type(x) is Tracer and x.dtype.kind in "iu":  # Python's ints may lie beyond what the dtype holds
+        limits = np.iinfo(x.dtype)
+        low = int(limits.min) if type(low) is int and low < limits.min else low
+        high = int(limits.max) if type(high) is int and high > limits.max else high
     if low is not None:
         x = FUNCTIONS[np.maximum](x, low)
     if high is not None:

@@ -23,7 +23,11 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
 
 def putmask(a: Any, mask: Any, values: Any) -> None:
     check_writable(a)
-    values = operand(values)
+    mask, values = operand(mask), operand(values)
+    if shape_of(mask) != a.shape:
+        if np.size(mask) != a.size:
+            fail("np.putmask takes a mask of as many elements as the array", None, ShapeError)
+        mask = FUNCTIONS[np.reshape](mask, a.shape)
     if shape_of(values) not in ((), a.shape):
         values = FUNCTIONS[np.resize](values, a.shape)
     assign(a, FUNCTIONS[np.where](mask, values, a))
