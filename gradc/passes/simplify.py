@@ -12,6 +12,7 @@ from gradc.passes.rules import (
     constants,
     contractions,
     gathers,
+    images,
     inexact,
     layout,
     logic,
@@ -28,7 +29,7 @@ def gradient_taken(x: Pattern) -> tuple[Pattern, Pattern]:
     return stop_gradient(x), x
 
 
-MODULES = constants, arithmetic, logic, overlaps, contractions, layout, pieces, gathers, reductions
+MODULES = constants, arithmetic, logic, overlaps, contractions, images, layout, pieces, gathers, reductions
 EXACT = rules_of(*[vars(module) for module in MODULES])
 """Hold before and after gradients are taken."""
 INEXACT = rules_of(vars(inexact))

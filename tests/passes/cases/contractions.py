@@ -4,10 +4,12 @@ from tests.passes.equivalence import POSITIVE, fires, stays
 from tests.passes.vocabulary import (
     abs_,
     broadcast,
+    concat,
     contract,
     fold,
     matmul,
     pad,
+    piece,
     reshape,
     total,
     transpose,
@@ -36,6 +38,14 @@ def product_and_transpose(x, w):
 def fold_and_product(g, w):
     y = contract(g, w, "0,1->01")
     return fold(y, (9,), (0, 1), (0, 1)), y
+
+
+def in_two_phases(g, w):
+    padded = pad(g, (1, 9, 1))
+    even = contract(windows(padded, (8, 2), (0, 1), (0, -1), starts=(1,)), piece(w, (0, 2, 2)), "01,1->0")
+    odd = contract(windows(padded, (8, 1), (0, 1), (0, -1), starts=(1,)), piece(w, (1, 1, 1)), "01,1->0")
+    both = reshape(concat(reshape(even, 1, 8), reshape(odd, 1, 8)), 2, 8)
+    return piece(fold(both, (16,), (0, 1), (0, 2)), (0, 15, 1))
 
 
 CASES = [
@@ -171,10 +181,19 @@ CASES = [
         *("f64[7, 2]", "f64[2, 3]"),
         inputs=POSITIVE,
     ),
-    # A step between positions, positions fewer than places, a use elsewhere, an axis that both walk along.
-    stays(
+    # Every other element of the image gets the kernel's places 0 and 2, the others only place 1.
+    fires(
         "fold_of_contraction",
         lambda g, w: fold(contract(g, w, "0,1->01"), (15,), (0, 2), (0, 1)),
+        in_two_phases,
+        "f64[7]",
+        KERNEL,
+        inputs=POSITIVE,
+    ),
+    # Steps without overlap, positions fewer than places, a use elsewhere, an axis that both walk along.
+    stays(
+        "fold_of_contraction",
+        lambda g, w: fold(contract(g, w, "0,1->01"), (21,), (0, 3), (0, 1)),
         "f64[7]",
         KERNEL,
     ),
