@@ -39,8 +39,8 @@ class Code:
     def __init__(self, text: str, target: Target | None = None) -> None:
         self.target = target or host()
         self._context = llvm.create_context()
-        library.link(library.symbols_in(text))
         with _lock:
+            library.link(library.symbols_in(text))
             module = llvm.parse_assembly(text, self._context)
             optimize(module, self.target)
             # llvmlite's own memory manager puts code and constants side by side.

@@ -66,7 +66,7 @@ def symbols_in(text: str) -> set[str]:
 
 
 def link(names: set[str]) -> None:
-    """Tell LLVM where these loops are. Must come before code that names them is loaded."""
+    """Tell LLVM where these loops are, before code that names them is loaded. By one thread at a time."""
     for name in names:
         llvm.add_symbol(name, ctypes.addressof(record(name)))
 

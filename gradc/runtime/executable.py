@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gradc.codegen.factor import WRITERS
 from gradc.codegen.jit import Code, assembly
 from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
@@ -19,6 +20,9 @@ from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
 
 LONG_CALL = 200_000
 """Operations (some tens of microseconds) from which a call lets other Python threads run."""
+
+CUBIC = frozenset({"matmul", "triangular_solve", *WRITERS})
+"""Ops that do as many operations for each element as their first operand has columns, or more."""
 
 FUNCTION = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 """`void f(void **in, void **out, char *arena, void *context)`; ctypes releases the GIL around the call."""
@@ -107,7 +111,7 @@ class Executable:
         total = 0
         for node in self.graph.walk():
             sizes = [v.type.size for v in (*node.inputs, *node.results)]
-            total += sum(sizes) * (node.inputs[0].shape[-1] if node.op.name == "matmul" else 1)
+            total += sum(sizes) * (node.inputs[0].shape[-1] if node.op.name in CUBIC else 1)
         return total
 
     def fail(self, status: int) -> None:

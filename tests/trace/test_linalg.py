@@ -146,6 +146,22 @@ def test_equal_eigenvalues_do_not_spoil_the_gradient_of_what_does_not_depend_on_
         np.testing.assert_allclose(np.sum(gradient * step), wanted, rtol=1e-6)
 
 
+def pseudo_inverse(x: np.ndarray) -> np.ndarray:
+    return np.linalg.pinv(x)
+
+
+def test_a_pseudo_inverse_has_its_gradient_where_singular_values_are_equal_or_zero():
+    for x in (np.eye(4), np.eye(5, 3), np.vstack([np.eye(3), np.eye(3)]).T):
+        wanted = np.linalg.pinv(x)
+        sample = RNG.uniform(-1, 1, wanted.shape)
+        gradient = gradc.grad(lambda x, sample=sample: np.sum(np.linalg.pinv(x) * sample))(x)
+        move = 1e-6 * RNG.uniform(-1, 1, x.shape)
+        difference = np.sum((np.linalg.pinv(x + move) - np.linalg.pinv(x - move)) * sample) / 2
+        np.testing.assert_allclose(np.sum(gradient * move), difference, rtol=1e-6)
+    low = TALL @ np.diag([1.0, 2.0, 0.0])
+    np.testing.assert_allclose(gradc.compile(pseudo_inverse)(low), np.linalg.pinv(low), atol=1e-12)
+
+
 def test_the_gradient_is_finite_where_it_depends_on_the_choice_of_vectors():
     def f(x: np.ndarray) -> Any:
         return np.sum(np.linalg.eigh(x)[1] * SAMPLE) + np.sum(np.linalg.svd(x)[0] * SAMPLE)

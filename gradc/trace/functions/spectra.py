@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradc.ir import LinearAlgebraError, emit_node
+from gradc.ir.ops.factor import triangular
 from gradc.ir.ops.matrices import identity
 from gradc.ir.types import I64
 from gradc.trace.functions.matrices import adjoint, checked, given, matrix, result_dtype, wide
@@ -71,7 +72,12 @@ if hasattr(np.linalg, "svdvals"):
 
 @implements(np.linalg.pinv)
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Tracer:
-    """V S⁺ Uᵀ, where singular values up to rcond times the largest count as 0."""
+    """V S⁺ Uᵀ, where singular values up to rcond times the largest count as 0.
+
+    If none does, by QR, whose gradient does not mind equal singular values.
+    """
+    from gradc.trace.control import cond as branch
+
     x = matrix(a, "np.linalg.pinv")
     if rcond is None:
         rcond = 1e-15 if rtol is np._NoValue else rtol
@@ -80,9 +86,24 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._
         raise ValueError("`rtol` and `rcond` can't be both set.")
     if not x.size:
         return wrap(constant_value(0.0, result_dtype(x), (*x.shape[:-2], x.shape[-1], x.shape[-2])))
-    u, s, vt = singular(x)
+    dtype, x = result_dtype(x), wrap(wide(x))
+    s = svdvals(x)
     limit = FUNCTIONS[np.expand_dims](rcond, -1) if np.ndim(rcond) else rcond
     large = s > FUNCTIONS[np.max](s, -1, keepdims=True) * limit
+    y = branch(FUNCTIONS[np.all](large), _inverse_by_qr, _inverse_by_svd, x, large)
+    return given(y.value, dtype)
+
+
+def _inverse_by_qr(x: Tracer, large: Tracer) -> Tracer:
+    """R⁻¹ Qᵀ, of tall matrices, for full rank; unlike singular vectors, these always have derivatives."""
+    tall = x.shape[-2] >= x.shape[-1]
+    q, r = FUNCTIONS[np.linalg.qr](x if tall else adjoint(x))
+    y = wrap(triangular(r.value, adjoint(q).value, lower=False))
+    return y if tall else adjoint(y)
+
+
+def _inverse_by_svd(x: Tracer, large: Tracer) -> Tracer:
+    u, s, vt = singular(x)
     inverse = FUNCTIONS[np.where](large, 1 / FUNCTIONS[np.where](large, s, 1.0), 0.0).astype(s.dtype)
     return adjoint(vt) @ (inverse[..., None] * adjoint(u))
 
