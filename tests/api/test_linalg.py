@@ -93,6 +93,12 @@ def test_a_branch_not_taken_raises_nothing():
         gradc.vmap(guarded)(many, ~use)
 
 
+def test_a_gradient_alone_raises_too():
+    for f in (lambda a: np.sum(np.linalg.inv(a)), lambda a: np.sum(np.linalg.cholesky(a))):
+        with pytest.raises(np.linalg.LinAlgError):
+            gradc.compile(f).grad(np.zeros((3, 3)))
+
+
 def test_threads_do_not_see_each_others_failures():
     f = gradc.compile(lambda a: np.linalg.cholesky(a) + np.linalg.inv(a))
     good, bad = COVARIANCE, np.zeros((3, 3))

@@ -287,7 +287,8 @@ Op(
     "require",
     require_meaning,
     require_type,
-    vjp=lambda g, y, x, ok, **_: (g, None),
+    # The cotangent asks too: a gradient alone does not compute y.
+    vjp=lambda g, y, x, ok, **attrs: (emit("require", g, ok, **attrs), None),
     elementwise=True,
     arity=2,
 )
