@@ -134,7 +134,7 @@ in graph f, after a pass, line 4:
   -> f64[2] = add(_: f64[2])""",
     unknown_attribute: """\
 net.py:5
-neg: _same.<locals>.infer() got an unexpected keyword argument 'axis'
+neg: same_type.<locals>.infer() got an unexpected keyword argument 'axis'
 in graph f, after a pass, line 4:
      f64[2] = add(x: f64[2], y: f64[2])
      f64[2] = mul(_: f64[2], x: f64[2])
