@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import TraceError
+from gradc.ir import ShapeError, TraceError
 from gradc.trace.flat import Flat
 from gradc.trace.refusals import instead
 from gradc.trace.registry import FUNCTIONS
@@ -118,7 +118,7 @@ class Array:
     __floordiv__, __rfloordiv__ = _binary(np.floor_divide), _reflected(np.floor_divide)
     __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
     __divmod__, __rdivmod__ = _binary(np.divmod), _reflected(np.divmod)
-    __pow__, __rpow__ = _binary(np.power), _reflected(np.power)
+    __rpow__ = _reflected(np.power)
     __lshift__, __rlshift__ = _binary(np.left_shift), _reflected(np.left_shift)
     __rshift__, __rrshift__ = _binary(np.right_shift), _reflected(np.right_shift)
     __and__, __rand__ = _binary(np.bitwise_and), _reflected(np.bitwise_and)
@@ -136,6 +136,15 @@ class Array:
     __ipow__, __iand__ = _in_place(np.power, "**"), _in_place(np.bitwise_and, "&")
     __ior__, __ixor__ = _in_place(np.bitwise_or, "|"), _in_place(np.bitwise_xor, "^")
     __ilshift__, __irshift__ = _in_place(np.left_shift, "<<"), _in_place(np.right_shift, ">>")
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        if modulo is not None:
+            fail("pow() of arrays takes two arguments", "x ** n % m")
+        return (
+            _named(FUNCTIONS[np.power].operate(self, other))
+            if isinstance(other, _OPERANDS)
+            else NotImplemented
+        )
 
     def __matmul__(self, other: Any) -> Any:
         return _named(_matmul(self, other)) if isinstance(other, _OPERANDS) else NotImplemented
@@ -223,6 +232,8 @@ class Array:
             return self.array.item(*args)
         index = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
         x: Any = self
+        if not index and self.size != 1:
+            fail(f".item() takes an array with one element, not shape {self.shape}", "x.item(0)", ShapeError)
         if len(index) != self.ndim:
             x = FUNCTIONS[np.reshape](self, () if not index else (self.size,))
         return _named(python_number(x[tuple(index)]))

@@ -117,7 +117,6 @@ STATIC: dict[str, str] = {
     **dict.fromkeys(_names("zeros ones empty eye identity tri indices"), _SIZES),
     **dict.fromkeys(_names("bartlett blackman hamming hanning kaiser"), _SIZES),
     **dict.fromkeys(_names("tril_indices triu_indices diag_indices mask_indices broadcast_shapes"), _SIZES),
-    "np.ix_": "lists of ints, or x[i[:, None], j] for traced ones",
     "np.arange": "np.arange of Python ints, such as a length, times a traced step",
 }
 """Functions of sizes: they make arrays while the function is traced."""
@@ -125,7 +124,7 @@ STATIC: dict[str, str] = {
 LIBRARY = frozenset(
     [
         *_names("angle apply_over_axes iscomplex isreal logspace poly polyadd polyder polyint polysub"),
-        *_names("real_if_close row_stack common_type iterable"),
+        *_names("real_if_close row_stack common_type iterable ix_"),
         *_names("diag_indices_from tril_indices_from triu_indices_from"),
         *_names("cross matmul matrix_norm trace vector_norm", "np.linalg."),
         *_names("fftshift ifftshift", "np.fft."),
@@ -140,6 +139,16 @@ _DEFAULT = (
 )
 
 
+_MODULES = {
+    "np.ma.": "np.where(mask, a, b), and where=mask of np.sum, np.mean, np.max and their like",
+    "np.strings.": "numbers: gradc computes with no text",
+    "np.lib.scimath.": "the functions of np of that name, whose results are real",
+    "np.testing.": "the check outside, on what the compiled function returns",
+}
+"""Instead of anything in a module."""
+
+
 def instead(name: str) -> str:
     """What to write instead of a function or method that is not traced, such as `np.linalg.svd`."""
-    return REFUSED.get(name) or STATIC.get(name) or _DEFAULT
+    module = next((text for prefix, text in _MODULES.items() if name.startswith(prefix)), _DEFAULT)
+    return REFUSED.get(name) or STATIC.get(name) or module

@@ -176,7 +176,19 @@ def _is_special(original: Any, module: str, name: str) -> bool:
     return special is not None and getattr(special, name, None) is original
 
 
-_KEPT = ("linalg", "fft", "random", "ma", "char", "strings", "polynomial", "lib", "stride_tricks")
+_KEPT = (
+    "linalg",
+    "fft",
+    "random",
+    "ma",
+    "char",
+    "strings",
+    "polynomial",
+    "lib",
+    "stride_tricks",
+    "scimath",
+    "testing",
+)
 
 
 def _public(module: str) -> str:

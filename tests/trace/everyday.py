@@ -348,6 +348,7 @@ kron np.kron(q, x)
 meshgrid np.meshgrid(u, v)
 meshgrid np.meshgrid(u, v, s, indexing="ij", sparse=True)
 ix_ x[np.ix_([0, 2], [1, 3])]
+ix_ x[np.ix_(j[:2], [1, 3])]
 ix_ x[np.ix_([True, False, True], [1, 3])]
 indices np.indices((3, 4)) * x
 indices np.indices((3, 4), sparse=True)[0] * x

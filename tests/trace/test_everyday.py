@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradc
+from gradc.trace import tree
 from tests.programs.gradients import check_gradient
 from tests.trace.everyday import OPERANDS, Case, cases
 from tests.trace.harness import check, traced
@@ -72,3 +73,18 @@ def test_divisors_and_bits_of_all_integers(dtype: str):
     for function in (np.gcd, np.lcm):
         assert same_bits(function(a, b), gradc.compile(lambda a, b, f=function: f(a, b))(a, b))
     assert same_bits(np.bitwise_count(a), gradc.compile(np.bitwise_count)(a))
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES)
+def test_native_code_gives_the_same(case: Case):
+    wanted, structure = tree.flatten(case.function(**OPERANDS))
+    got, other = tree.flatten(gradc.compile(case.function)(**OPERANDS))
+    assert structure == other
+    for a, b in zip(wanted, got, strict=True):
+        if isinstance(a, np.ndarray | np.generic | float):
+            a, b = np.asarray(a), np.asarray(b)
+            assert a.dtype == b.dtype and a.shape == b.shape
+            tolerance = 3e-6 if a.dtype == np.float32 else 1e-10
+            np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance)

@@ -27,7 +27,7 @@ def _static(x: Any, what: str) -> Any:
     known = elements(x.value)
     if known is None:
         fail(
-            f"{what} must be known when the function is traced: the result's shape depends on them",
+            f"{what} must be known when the function is traced: the shape of the result depends on it",
             UNKNOWN_LENGTH if x.dtype.kind == "b" else "Python ints, or an array from outside",
         )
     return known
@@ -66,7 +66,7 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Tracer:
     x, along = _line(arr, axis)
     size = x.shape[along]
     kept = np.ones(size, bool)
-    kept[_places(obj, size, along, "the places of np.delete")] = False
+    kept[_places(obj, size, along, "the index of np.delete")] = False
     return FUNCTIONS[np.take](x, kept.nonzero()[0], along)
 
 
@@ -75,7 +75,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Tracer:
     """`values` before the places `obj`; one place takes any number of them."""
     x, along = _line(arr, axis)
     size = x.shape[along]
-    places = _places(obj, size, along, "the places of np.insert", extra=1)
+    places = _places(obj, size, along, "the index of np.insert", extra=1)
     new = FUNCTIONS[np.array](operand(values), dtype=x.dtype, ndmin=x.ndim)
     if places.ndim == 0:  # the values' first axis is the one to insert along
         new = FUNCTIONS[np.moveaxis](new, 0, along)
@@ -138,7 +138,7 @@ def _joined(x: Any, depth: int, ndim: int) -> Tracer:
 @implements(np.compress)
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Tracer:
     x, along = _line(a, axis)
-    mask = np.asarray(_static(condition, "the condition of np.compress"), bool)
+    mask = np.asarray(_static(condition, "the mask of np.compress and np.extract"), bool)
     if mask.ndim != 1:
         fail(f"np.compress takes a condition with one axis, not shape {mask.shape}", None, ShapeError)
     return FUNCTIONS[np.take](x, mask.nonzero()[0], along)
