@@ -89,11 +89,6 @@ class Plan:
     pack: str
     scattered: bool
 
-    @property
-    def full_rows(self) -> int:
-        """Rows of a tile for each step of `part`."""
-        return prod(label.size for label in self.rows)
-
     def offsets(self, count: int) -> list[Label]:
         """Where the rows of a tile of `count` steps of `part` lie, as labels of size 1."""
         found = []
@@ -110,11 +105,27 @@ def _stride(label: Label, side: str) -> int:
 
 def choose(labels: Sequence[Label], v: Vectors, registers: int) -> Plan:
     """The plan of least cost for labels that are merged, none of which is empty."""
-    return min(candidates(labels, v, registers), key=lambda pair: pair[0])[1]
+    _, tile = min(candidates(labels, v, registers), key=lambda pair: pair[0])
+    return arranged(tile, labels, v)
 
 
-def candidates(labels: Sequence[Label], v: Vectors, registers: int) -> Iterator[tuple[float, Plan]]:
-    """A plan for every label that can run along the lanes, and every size of a tile; with its cost."""
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen by cost: see `Plan`. `rest` are the labels of the result that are loops around it."""
+
+    vector: Label
+    lanes: int
+    width: int
+    rows: tuple[Label, ...]
+    part: Label
+    parts: Split
+    rest: tuple[Label, ...]
+    pack: str
+    scattered: bool
+
+
+def candidates(labels: Sequence[Label], v: Vectors, registers: int) -> Iterator[tuple[float, Choice]]:
+    """A tile for every label that can run along the lanes, and every size; with its cost in cycles."""
     kept = [label for label in labels if label.c]
     summed = [label for label in labels if not label.c]
     work = prod(label.size for label in labels)
@@ -150,10 +161,7 @@ def candidates(labels: Sequence[Label], v: Vectors, registers: int) -> Iterator[
                 apart = max(abs(part.a), abs(part.b)) * v.element.size
                 step *= 1 + 0.1 * min(1, apart / PAGE_BYTES)
                 cycles = tiles * filled * (depth * (step + 0.5) + 2 * height * width + 10)
-                plan = _plan(
-                    vector, lanes, width, rows, part, parts, rest, summed, labels, v, pack, scattered
-                )
-                yield cycles + once, plan
+                yield cycles + once, Choice(vector, lanes, width, rows, part, parts, rest, pack, scattered)
 
 
 def _expands(labels: Sequence[Label], side: str) -> bool:
@@ -203,24 +211,12 @@ def _row_choices(
                 yield (first,), second, split_by(second.size, most // first.size), left
 
 
-def _plan(
-    vector: Label,
-    lanes: int,
-    width: int,
-    rows: tuple[Label, ...],
-    part: Label,
-    parts: Split,
-    rest: Sequence[Label],
-    summed: Sequence[Label],
-    labels: Sequence[Label],
-    v: Vectors,
-    pack: str,
-    scattered: bool,
-) -> Plan:
+def arranged(tile: Choice, labels: Sequence[Label], v: Vectors) -> Plan:
     """The loops around a tile: sums in blocks whose panel stays near, results of a size that stays near."""
-    size = v.element.size
+    size, vector = v.element.size, tile.vector
+    summed = [label for label in labels if not label.c]
     order = sorted(summed, key=lambda label: (-max(abs(label.a), abs(label.b)), -label.size))
-    loads = sum(width * lanes if _stride(vector, k) else 1 for k in "ab")
+    loads = sum(tile.width * tile.lanes if _stride(vector, k) else 1 for k in "ab")
     held = size * prod(label.size for label in labels if label.c)
     most = max(16, (PANEL_BYTES if held <= NEAR_BYTES else DEEP_BYTES) // (loads * size))
     inner: list[Label] = []
@@ -243,7 +239,7 @@ def _plan(
                 room = 0
             else:
                 blocks.insert(0, label)
-    loops = sorted(rest, key=lambda label: -max(abs(label.c), abs(label.a), abs(label.b)))
+    loops = sorted(tile.rest, key=lambda label: -max(abs(label.c), abs(label.a), abs(label.b)))
     # With blocks, the whole result is added to for each; unless some loops go around the blocks, and the
     # panels are read again for each of their steps.
     passes = prod(label.size for label in blocks)
@@ -266,15 +262,15 @@ def _plan(
     far, loops = loops[:count], loops[count:]
     return Plan(
         vector,
-        lanes,
-        width,
-        rows,
-        part,
-        parts,
+        tile.lanes,
+        tile.width,
+        tile.rows,
+        tile.part,
+        tile.parts,
         tuple(far),
         tuple(loops),
         tuple(blocks),
         tuple(inner),
-        pack,
-        scattered,
+        tile.pack,
+        tile.scattered,
     )
