@@ -44,6 +44,65 @@ def viewable(cls: type, home: str = "") -> bool:
     return _is_users(cls, home) and not any(hasattr(cls, name) for name in _ARRAY_PROTOCOLS)
 
 
+def copyable(cls: type, home: str = "") -> bool:
+    """Whether a class of which there are no views may have a stand-in with copied methods.
+
+    That is so for named tuples and for classes with slots.
+    """
+    reading = (object.__getattribute__, tuple.__getattribute__)
+    if type(cls) not in _METACLASSES or cls.__getattribute__ not in reading:
+        return False
+    bases = [base for base in cls.__mro__ if base.__module__ not in ("typing", "abc", "builtins")]
+    named = issubclass(cls, tuple) and hasattr(cls, "_fields")
+    plain = not cls.__dictoffset__ and all("__slots__" in vars(base) for base in bases)
+    if not (named or (plain and not issubclass(cls, BaseException | tuple | str | int | float))):
+        return False
+    return all(_is_users(base, home) for base in bases) and any(map(_methods, bases))
+
+
+def slots_of(cls: type) -> list[str]:
+    """The attributes that the user's class and its bases keep in slots."""
+    return [
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, types.MemberDescriptorType)
+    ]
+
+
+def _methods(cls: type) -> list[str]:
+    """The names of the functions and properties that the user wrote in a class."""
+    return [name for name, value in vars(cls).items() if any(map(_is_written, _functions(value)))]
+
+
+def _functions(value: Any) -> list[Any]:
+    """The functions that an attribute of a class consists of."""
+    if isinstance(value, property):
+        return [value.fget, value.fset, value.fdel]
+    return [value.__func__ if isinstance(value, staticmethod | classmethod) else value]
+
+
+def _is_written(function: Any) -> bool:
+    return isinstance(function, types.FunctionType) and is_user_file(function.__code__.co_filename)
+
+
+def with_copies(cls: type, substitute: Callable[[Any], Any]) -> dict[str, Any]:
+    """What the user wrote in a class and its bases, with copies of the functions."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        for name in _methods(base):
+            if name not in found and name not in (
+                "__new__",
+                "__init_subclass__",
+                "__class_getitem__",
+                "__del__",
+            ):
+                value = vars(base)[name]
+                parts = [f if f is None else substitute(f) for f in _functions(value)]
+                found[name] = parts[0] if isinstance(value, types.FunctionType) else type(value)(*parts)
+    return found
+
+
 def _is_users(cls: type, home: str) -> bool:
     root = cls.__module__.partition(".")[0]
     if root in ("gradc", "numpy", "scipy") or root == home:

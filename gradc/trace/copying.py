@@ -22,7 +22,7 @@ import numpy as np
 
 from gradc.ir import TraceError
 from gradc.trace.builtin import builtins_in
-from gradc.trace.classes import View
+from gradc.trace.classes import class_of
 from gradc.trace.mathematics import MATH
 from gradc.trace.objects import Objects, super_in
 from gradc.trace.registry import CLASSES, FUNCTIONS
@@ -189,7 +189,7 @@ class Substitution:
             return known[1]
         if type(value) is Tracer and not value.traced:
             return value.array
-        if View in type(value).__mro__:
+        if class_of(value) is not type(value):
             original = self.objects.original(value)
             self._originals[id(value)] = value, original
             return original
@@ -373,8 +373,9 @@ class Substitution:
             changed = any(a is not b for a, b in zip(new, obj, strict=True))
         elif cls is tuple or hasattr(cls, "_fields"):
             items = [self(x, f"{name}[{i}]") for i, x in enumerate(obj)]
-            changed = any(a is not b for a, b in zip(items, obj, strict=True))
-            new = tuple(items) if cls is tuple else cls(*items) if changed else obj
+            made = self.objects.stand_in(cls)
+            changed = made is not cls or any(a is not b for a, b in zip(items, obj, strict=True))
+            new = tuple(items) if cls is tuple else tuple.__new__(made, items)
         else:
             return obj
         self._memo.pop(id(obj), None)

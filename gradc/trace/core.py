@@ -88,7 +88,7 @@ def trace(
         before = Arguments(given)
         args, kwargs = given
         try:
-            result = copied(fn, substitute)(*args, **kwargs)
+            result = substitute.objects.returned(copied(fn, substitute)(*args, **kwargs))
         except NeedStatic:
             substitute.objects.watch.undo()
             raise

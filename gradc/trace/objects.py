@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gradc.trace import tree
-from gradc.trace.classes import View, class_of, metaclass_of, viewable
+from gradc.trace.classes import View, class_of, copyable, metaclass_of, slots_of, viewable, with_copies
 from gradc.trace.watch import Watch
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Objects:
     def view(self, obj: Any, name: str | None) -> Any:
         """The view of an object; the object itself if it is none to be viewed."""
         made = self.stand_in(type(obj))
-        if made is type(obj):
-            return obj
+        if View not in made.__mro__ or made is type(obj):
+            return self._copied(made, obj) if id(obj) in self._fresh else obj
         view = object.__new__(made)
         own = object.__getattribute__(obj, "__dict__")
         object.__setattr__(view, "__dict__", own)
@@ -60,27 +60,58 @@ class Objects:
         return view
 
     def stand_in(self, cls: type) -> type:
-        """The class of the views of `cls` objects; `cls` itself if there are none."""
+        """What stands for a class: one of views, or one with copied methods; else `cls` itself."""
         if cls not in self._classes:
             self._classes[cls] = None
-            if View not in cls.__mro__ and viewable(cls, self.home):
-                self._make_class(cls)
+            if tree.StandIn not in cls.__mro__:
+                if viewable(cls, self.home):
+                    self._make_class(cls)
+                elif copyable(cls, self.home):
+                    self._make_copy(cls)
         return self._classes[cls] or cls
+
+    def _make_copy(self, cls: type) -> None:
+        """A class with copied methods, whose objects are not views: the trace made all that is in them."""
+        meta = metaclass_of(cls, self.get_of_class, self.substitute.restore)
+        namespace = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+        made = meta(cls.__name__, (cls,), {**namespace, "__doc__": cls.__doc__, "_stands_for": cls})
+        self._classes[cls] = made
+        # Afterwards: what the copies refer to may be this very class.
+        for name, value in with_copies(cls, self.substitute).items():
+            type.__setattr__(made, name, value)
+
+    @staticmethod
+    def _copied(made: type, obj: Any) -> Any:
+        """A dataclass with slots, made for the trace, as an object of the class with copied methods."""
+        new = object.__new__(made)
+        for name in obj.__dataclass_fields__:
+            if hasattr(obj, name):
+                object.__setattr__(new, name, getattr(obj, name))
+        return new
 
     def original(self, view: Any) -> Any:
         """An object of the user's class for a view that stands for none: one that the trace itself made."""
-        if class_of(view) is type(view):
+        cls = class_of(view)
+        if cls is type(view):
             return view
-        obj = object.__new__(class_of(view))
+        if isinstance(view, tuple):
+            return tuple.__new__(cls, view)
+        obj = object.__new__(cls)
+        if View not in type(view).__mro__:
+            for name in slots_of(cls):
+                if hasattr(view, name):
+                    object.__setattr__(obj, name, getattr(view, name))
+            return obj
         object.__setattr__(obj, "__dict__", object.__getattribute__(view, "__dict__"))
         return obj
 
     def arguments(self, args: Any) -> Any:
         """A tree that was put together for the trace, its dataclasses as views: these may keep tracers."""
-        count = len(self._fresh)
+        count, named = len(self._fresh), False
         pending = [args]
         while pending:
             x = pending.pop()
+            named = named or (isinstance(x, tuple) and self.stand_in(type(x)) is not type(x))
             if isinstance(x, list | tuple):
                 pending.extend(x)
             elif isinstance(x, dict):
@@ -88,7 +119,19 @@ class Objects:
             elif hasattr(type(x), "__dataclass_fields__") and View not in type(x).__mro__:
                 self._fresh[id(x)] = x
                 pending.extend(getattr(x, "__dict__", {}).values())
-        return args if len(self._fresh) == count else self.substitute(args)
+        return self.substitute(args) if named or len(self._fresh) > count else args
+
+    def returned(self, x: Any) -> Any:
+        """A result with named tuples of the user's classes; what stands for dataclasses, trees know."""
+        if not any(issubclass(cls, tuple) for cls in self._classes):
+            return x
+        if type(x) is dict:
+            return {key: self.returned(value) for key, value in x.items()}
+        if type(x) in (list, tuple):
+            return type(x)([self.returned(value) for value in x])
+        if isinstance(x, tuple) and hasattr(x, "_fields"):
+            return tuple.__new__(class_of(x), [self.returned(value) for value in x])
+        return x
 
     # The class of views.
 
@@ -234,7 +277,7 @@ def super_in(objects: Objects) -> Callable[..., Any]:
             if "__class__" not in variables or not code.co_argcount:
                 raise RuntimeError("super(): no arguments")
             args = variables["__class__"], variables[code.co_varnames[0]]
-        if len(args) == 2 and View in type(args[1]).__mro__:
+        if len(args) == 2 and any(tree.stands_for(cls) is not cls for cls in type(args[1]).__mro__):
             return _Super(objects, args[1], args[0])
         return builtin(*args)
 

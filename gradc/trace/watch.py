@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradc.ir import Source, TraceError
-from gradc.trace.classes import View, viewable
+from gradc.trace import tree
+from gradc.trace.classes import View, slots_of, viewable
 from gradc.trace.source import locate
 from gradc.trace.tracer import Tracer
 
@@ -164,7 +165,7 @@ def _restored_now(value: Any, restore: Callable[[Any], Any], seen: dict[int, Any
         raise _LeakError(str(value.type))
     if (original := restore(value)) is not value:
         if View not in cls.__mro__:
-            return original
+            return original if tree.stands_for(cls) is cls else _with_restored_parts(original, restore, seen)
         value, cls = original, type(original)
     if cls in (list, set):
         return _kept(value, cls([_restored(x, restore, seen) for x in value]))
@@ -179,6 +180,17 @@ def _restored_now(value: Any, restore: Callable[[Any], Any], seen: dict[int, Any
             if (new := _restored(x, restore, seen)) is not x:
                 own[name] = new
     return value
+
+
+def _with_restored_parts(obj: Any, restore: Callable[[Any], Any], seen: dict[int, Any]) -> Any:
+    """A named tuple, or an object with slots."""
+    if isinstance(obj, tuple):
+        items = [_restored(x, restore, seen) for x in obj]
+        return _kept(obj, tuple.__new__(type(obj), items))
+    for name in slots_of(type(obj)):
+        if hasattr(obj, name):
+            object.__setattr__(obj, name, _restored(getattr(obj, name), restore, seen))
+    return obj
 
 
 def _kept(value: Any, new: Any) -> Any:

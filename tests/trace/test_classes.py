@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import pytest
@@ -184,3 +184,113 @@ def test_protocols_inner_classes_and_what_stays() -> None:
 
     check(f, X)
     assert type(kept.value) is Old and type(kept.value.y) is np.ndarray
+
+
+class Pair(NamedTuple):
+    a: Any
+    b: Any = 2.0
+
+    def total(self) -> Any:
+        return np.array([self.a, self.b]).sum()
+
+    @property
+    def product(self) -> Any:
+        return np.array([self.a, self.b]).prod()
+
+    @classmethod
+    def of(cls, x: Any) -> Pair:
+        return cls(np.array([x[0], 1.0]).sum())
+
+    @staticmethod
+    def twice(x: Any) -> Any:
+        return np.array([x, x]).sum()
+
+    def doubled(self) -> Pair:
+        return self._replace(a=self.a * 2)
+
+
+class Richer(Pair):
+    def total(self) -> Any:
+        return super().total() * 2 + Pair.total(self)
+
+
+PAIR = Pair(3.0, np.array([1.0, 2.0]))
+
+
+def test_named_tuples_have_methods() -> None:
+    check(
+        lambda x: x * Pair(x[0], x[1]).total() + Pair(x[0]).product + Pair.of(x).total() + Pair.twice(x[1]), X
+    )
+    check(lambda x: x * Pair(x[0]).doubled().total() + Richer(x[0], x[1]).total() + PAIR.b.dot(x[:2]), X)
+    pair = Pair(2.0, 3.0)
+    gradc.check_grad(lambda p: p.total() ** 2 + p.product + p.doubled().total() * p.a, pair)
+    assert gradc.grad(lambda p: p.total() ** 2)(pair) == Pair(10, 10)
+    inner = gradc.compile(lambda p: gradc.grad(lambda q: q.total() ** 2 + q.product)(p).doubled())
+    branch = gradc.compile(lambda p: gradc.cond(p.a > 0, lambda q: Pair(q.a * 2, q.b), lambda q: q, p))
+    for got, wanted in (
+        (inner(pair), Pair(26, 12)),
+        (branch(pair), Pair(4, 3)),
+        (branch(Pair(-1.0)), (-1, 2)),
+    ):
+        assert type(got) is Pair and got == wanted
+    kept = gradc.compile(lambda x: {"list": [Pair(x, x[0])], "type": (Pair(1, 2), Pair)})(X)
+    assert type(kept["list"][0]) is Pair and type(kept["type"][0]) is Pair and kept["type"][1] is Pair
+
+    def f(x: Any) -> Any:
+        assert (
+            type(Pair(1)) is Pair and type(PAIR) is Pair and isinstance(Richer(1), Pair) and Pair(1) == (1, 2)
+        )
+        match Pair(x[0], x[1]):
+            case Pair(a=a, b=b):
+                return a * b * x
+
+    check(f, X)
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+    def __init__(self, x: Any) -> None:
+        self.x = np.array([x[0], x[1]])
+
+    def total(self) -> Any:
+        return np.array([self.x[0], 1.0]).sum()
+
+
+class More(Slotted):
+    __slots__ = ("y",)
+
+    def __init__(self, x: Any) -> None:
+        super().__init__(x)
+        self.y = np.array([x[2]])
+
+    def total(self) -> Any:
+        return super().total() + super(More, self).total() + Slotted.total(self) + self.y[0]  # noqa: UP008
+
+
+@dataclass(slots=True)
+class Record:
+    a: Any
+    b: Any = 1.0
+
+    def total(self) -> Any:
+        return np.array([self.a, self.b]).sum()
+
+
+MORE = More(np.ones(3))
+
+
+def test_classes_with_slots_have_methods() -> None:
+    check(lambda x: x * More(x).total() + MORE.total() + isinstance(More(x), Slotted), X)
+    check(lambda x: x * Record(x[0], x[1]).total() + replace(Record(x[0]), b=x[1]).total(), X)
+    assert gradc.grad(lambda p: p.total() ** 2)(Record(2.0, 3.0)) == Record(10, 10)
+    got = gradc.compile(lambda p: [Record(p.a * 2, p), MORE])(Record(2.0, 3.0))
+    assert type(got[0]) is Record and got[0] == Record(4, Record(2, 3)) and got[1] is MORE
+    kept = Kept()
+
+    def f(x: Any) -> Any:
+        kept.value = More(np.ones(3))
+        return x * kept.value.total()
+
+    check(f, X)
+    assert type(kept.value) is More and type(kept.value.x) is np.ndarray
