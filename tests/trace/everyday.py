@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 import scipy.linalg
 import scipy.special
 
@@ -944,6 +945,16 @@ def parsed(prefix: str, block: str) -> Iterator[Case]:
         yield Case(prefix + name, text)
 
 
+def exists(name: str) -> bool:
+    """Whether the installed versions have the name, such as `np.sum` or `ndarray.sum`."""
+    roots: dict[str, Any] = {"np": np, "ndarray": np.ndarray, "scipy": scipy}
+    root, *parts = name.split(".")
+    value = roots.get(root)
+    for part in parts if root in roots else []:
+        value = getattr(value, part, None)
+    return value is not None or root not in roots
+
+
 def example(name: str) -> Case | None:
     """A case for a function that has none of its own: the first arguments that give real numbers."""
     short = name.replace("scipy.special", "special").replace("scipy.linalg", "linalg")
@@ -972,7 +983,7 @@ def cases() -> list[Case]:
         Case(f"np.{n}", f"np.{n}({x})") for n in words(BINARY) for x in ("x, y", "a, 0.5", "x[:, :1], v[:4]")
     ]
     integer = [Case(f"np.{n}", f"np.{n}({x})") for n in words(INTEGER) for x in ("i, j[:4]", "k, 3")]
-    return [
+    found = [
         *elementwise,
         *in_unit,
         *binary,
@@ -981,3 +992,4 @@ def cases() -> list[Case]:
         *parsed("ndarray.", NDARRAY),
         *parsed("", OBJECTS),
     ]
+    return [case for case in found if exists(case.name)]

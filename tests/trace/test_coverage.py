@@ -12,7 +12,7 @@ from docs import coverage
 from docs.coverage import COMPILED, CONSTANT, REFUSED_STATUS, Name
 from gradc.ir import GradcError, Graph
 from gradc.trace.refusals import LIBRARY, REFUSED, STATIC, instead
-from tests.trace.everyday import OPERANDS, Case, cases, example
+from tests.trace.everyday import OPERANDS, Case, cases, example, exists
 from tests.trace.harness import check, run, traced
 
 OWN: dict[str, list[Case]] = {}
@@ -91,14 +91,5 @@ def test_what_is_not_supported_says_what_to_write(name: Name):
 
 def test_every_refusal_is_on_the_page():
     known = {name.path for space in coverage.spaces() for name in space.names}
-    gone = {path for path in (*REFUSED, *STATIC, *LIBRARY) if not _exists(path)}
+    gone = {path for path in (*REFUSED, *STATIC, *LIBRARY) if not exists(path)}
     assert known >= {*REFUSED, *STATIC, *LIBRARY} - gone
-
-
-def _exists(path: str) -> bool:
-    """Whether this version of NumPy has the name."""
-    value: Any = np
-    parts = path.split(".")
-    for part in parts[1:]:
-        value = getattr(np.ndarray if parts[0] == "ndarray" else value, part, None)
-    return value is not None
