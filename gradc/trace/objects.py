@@ -174,7 +174,7 @@ class Objects:
         if name == "__dict__":
             if id(own) not in self._given:
                 return own
-            return {key: self._seen(value, view, key) for key, value in own.items()}
+            return _Attributes(own, {key: self._seen(value, view, key) for key, value in own.items()})
         found = _static(type(view).__mro__, name)
         value = self._described(view, found, name, own)
         return self._seen(object.__getattribute__(view, name), view, name) if value is _MISSING else value
@@ -240,6 +240,35 @@ class Objects:
         if name in own and id(own) in self._given:
             self.watch.containers(value, new, class_of(view), name)
         return new
+
+
+class _Attributes(dict[str, Any]):
+    """Attributes of an object that was there before the trace, substituted; what is written goes to it."""
+
+    def __init__(self, own: dict[str, Any], seen: dict[str, Any]) -> None:
+        super().__init__(seen)
+        self._own = own
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._own[name] = value
+        super().__setitem__(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
+        super().__delitem__(name)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self._own.pop(name, *default)
+        return super().pop(name, *default)
 
 
 def _as_function(method: Callable[..., Any]) -> Callable[..., Any]:

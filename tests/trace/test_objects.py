@@ -379,3 +379,25 @@ def test_captured_arrays_are_named_by_their_path() -> None:
     holder = Vector(np.arange(24.0).reshape(8, 3) ** 2)
     result, _ = traced(lambda x: holder.data @ x, X)
     assert list(result.graph.constants) == ["holder.data"]
+
+
+class Settings:
+    def __init__(self) -> None:
+        self.scale, self.old = 1.0, 2.0
+
+    def configure(self, **options: Any) -> Settings:
+        self.__dict__.update(options)
+        vars(self)["more"] = vars(self).setdefault("shift", 3.0)
+        del self.__dict__["old"]
+        return self
+
+
+def test_writing_to_the_dict_of_an_object() -> None:
+    def apply(settings: Settings) -> Any:
+        return run(lambda x: settings.configure(scale=4.0).scale * x + settings.more, X)  # type: ignore[attr-defined]
+
+    settings, other = Settings(), Settings()
+    assert np.array_equal(apply(settings), 4 * X + 3)
+    assert vars(settings) == {"scale": 4.0, "shift": 3.0, "more": 3.0}
+    with pytest.raises(TraceError, match="attribute scale of a Settings"):
+        run(lambda x: other.configure(scale=x).scale, X)
