@@ -11,6 +11,7 @@ import numpy as np
 import scipy.special
 
 from gradc.ir import Graph, Node, Type, Value
+from gradc.ir.ops.special import SCIPY_NAMES
 
 PLAIN = {
     **{"neg": "np.negative", "div": "np.divide", "sub": "np.subtract", "mul": "np.multiply"},
@@ -18,6 +19,7 @@ PLAIN = {
     **{"ge": "np.greater_equal", "and": "np.bitwise_and", "or": "np.bitwise_or", "xor": "np.bitwise_xor"},
     **{"shift_left": "np.left_shift", "shift_right": "np.right_shift"},
     **{"erf": "scipy.special.erf", "erfc": "scipy.special.erfc", "expit": "scipy.special.expit"},
+    **{name: f"scipy.special.{name}" for name in SCIPY_NAMES},
 }
 """Elementwise ops that NumPy calls otherwise."""
 
