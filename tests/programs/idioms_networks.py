@@ -720,3 +720,126 @@ def contrastive_loss(a, b, temperature):
     a, b = a / normalize(a), b / normalize(b)
     logits = a @ b.T / temperature
     return -0.5 * (np.diag(log_softmax(logits)).mean() + np.trace(log_softmax(logits, axis=0)) / len(a))
+
+
+# Frameworks inside of what is differentiated
+
+
+class Module:
+    """Parameters and modules register themselves when they are assigned to attributes."""
+
+    def __init__(self):
+        object.__setattr__(self, "own", {})
+        object.__setattr__(self, "children", {})
+
+    def __setattr__(self, name, value):
+        if isinstance(value, Module):
+            self.children[name] = value
+        elif isinstance(value, np.ndarray):
+            self.own[name] = value
+        object.__setattr__(self, name, value)
+
+    def named_parameters(self, prefix=""):
+        yield from ((prefix + name, p) for name, p in self.own.items())
+        for name, child in self.children.items():
+            yield from child.named_parameters(f"{prefix}{name}.")
+
+    def load(self, flat):
+        start = 0
+        for name, p in list(self.own.items()):
+            setattr(self, name, flat[start : start + p.size].reshape(p.shape))
+            start += p.size
+        return start + sum(child.load(flat[start:]) for child in self.children.values())
+
+    def __call__(self, *args):
+        return self.forward(*args)
+
+
+class Affine(Module):
+    def __init__(self, n, m):
+        super().__init__()
+        self.W, self.b = np.zeros((n, m)), np.zeros(m)
+
+    def forward(self, x):
+        return x @ self.W + self.b
+
+
+class Gated(Module):
+    def __init__(self, n, m):
+        super().__init__()
+        self.value = Affine(n, m)
+        self.scale = np.ones(m)
+
+    def forward(self, x):
+        return np.array([self.scale[j] * np.tanh(column) for j, column in enumerate(self.value(x).T)]).T
+
+
+@idiom(lambda r, t: (normal(r, t, 3 * 4 + 4 + 4), normal(r, t, 5, 3)))
+def modules_that_register_parameters(theta, x):
+    net = Gated(3, 4)
+    assert net.load(theta) == theta.size
+    parameters = dict(net.named_parameters())
+    assert list(parameters) == ["scale", "value.W", "value.b"]
+    return np.mean(net(x) ** 2) + 0.1 * sum(np.sum(p**2) for p in parameters.values())
+
+
+class Number:
+    """Backpropagation over scalars, by closures: differentiated once more from outside."""
+
+    def __init__(self, data, parents=()):
+        self.data, self.grad, self.parents = data, 0.0, parents
+        self.propagate = lambda: None
+
+    def __add__(self, other):
+        out = Number(self.data + other.data, (self, other))
+
+        def propagate():
+            self.grad += out.grad
+            other.grad += out.grad
+
+        out.propagate = propagate
+        return out
+
+    def __mul__(self, other):
+        out = Number(self.data * other.data, (self, other))
+
+        def propagate():
+            self.grad += other.data * out.grad
+            other.grad += self.data * out.grad
+
+        out.propagate = propagate
+        return out
+
+    def relu(self):
+        out = Number(max(self.data, 0.1 * self.data), (self,))
+
+        def propagate():
+            self.grad += np.where(self.data > 0, 1.0, 0.1) * out.grad
+
+        out.propagate = propagate
+        return out
+
+    def backward(self):
+        order, seen = [], set()
+
+        def visit(node):
+            if node not in seen:
+                seen.add(node)
+                for parent in node.parents:
+                    visit(parent)
+                order.append(node)
+
+        visit(self)
+        self.grad = 1.0
+        for node in reversed(order):
+            node.propagate()
+
+
+@idiom(lambda r, t: (normal(r, t, 4), normal(r, t, 4)))
+def backpropagation_inside(w, x):
+    """The loss and the squared length of its gradient, which an engine of objects finds."""
+    weights = [Number(v) for v in w]
+    out = reduce(lambda a, b: a + b, (a * Number(b) for a, b in zip(weights, x, strict=True)))
+    loss = (out * out).relu() + out.relu() * weights[0]
+    loss.backward()
+    return loss.data + 0.1 * sum(v.grad**2 for v in weights)

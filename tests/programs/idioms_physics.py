@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as ty
 from collections import deque
 from dataclasses import dataclass
@@ -496,3 +497,39 @@ def kuramoto_oscillators(phases, frequencies, coupling=0.5):
         phases = step(phases, 0.1 * (frequencies + coupling / len(phases) * pull))
     order = np.hypot(np.mean(cos(phases)), np.mean(sin(phases)))
     return order
+
+
+class Vector(ty.NamedTuple):
+    """Numbers one by one, with Python's own functions, as in a script that knows no arrays."""
+
+    x: ty.Any
+    y: ty.Any
+
+    def __add__(self, other):
+        return Vector(self.x + other.x, self.y + other.y)
+
+    def scaled(self, k):
+        return Vector(*(k * c for c in self))
+
+    @property
+    def length(self):
+        return math.hypot(*self)
+
+    def turned(self, angle):
+        c, s = math.cos(angle), math.sin(angle)
+        return Vector(*(np.array([[c, -s], [s, c]]) @ np.array(self)))
+
+
+@idiom(lambda r, t: (np.array([20.0, 0.7, 0.02], t), 3.0))
+def projectile_with_drag(shot, wind):
+    speed, angle, drag = shot
+    v, position = Vector(speed, 0.0).turned(angle), Vector(0.0, 1.5)
+    highest, heights = position.y, []
+    for _ in range(12):
+        air = Vector(v.x - wind, v.y)
+        v = v + air.scaled(-drag * air.length * 0.1) + Vector(0.0, -0.1 * GRAVITY)
+        position = position + v.scaled(0.1)
+        highest = max(highest, position.y)
+        heights.append(position.y)
+    low, *_, high = sorted(heights)
+    return position.length + highest - min(low, 0) + math.sqrt(abs(high)) + math.fsum(heights) / len(heights)
