@@ -115,8 +115,8 @@ class Unknown:
 def node_vjp(node: Node, cotangents: list[Value | None], active: Container[Value] = ()) -> list[Value | None]:
     """The cotangents of a node's inputs from those of its results, by the op's rule.
 
-    Inputs that are not floats have none. A result without a cotangent counts as zero where the op has
-    several. Errors: `TraceError` if no derivative is known in one of the inputs that are `active`.
+    A rule gives none for inputs that are no floats. A result without a cotangent counts as zero where the op
+    has several. Errors: `TraceError` if no derivative is known in one of the inputs that are `active`.
     """
     nothing: list[Value | None] = [None] * len(node.inputs)
     if node.op.vjp is None:
@@ -138,7 +138,8 @@ def node_vjp(node: Node, cotangents: list[Value | None], active: Container[Value
             if x in active:
                 raise g.error(node)
             g = None
-        found.append(getattr(g, "value", g) if g is not None and x.type.is_float else None)
+        assert g is None or x.type.is_float, f"{node.op.name} gives a gradient for its input of type {x.type}"
+        found.append(getattr(g, "value", g))
     return found
 
 
