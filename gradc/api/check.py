@@ -14,46 +14,41 @@ from gradc.api.frames import definition, name_of, public
 from gradc.api.function import Function
 from gradc.api.program import Program
 from gradc.api.signature import kind_of, native_leaf
+from gradc.api.slopes import Arrays, Slope, Slopes
+from gradc.ir.backward import backpropagate
 from gradc.ir.errors import ArgumentError, GradcError
 from gradc.ir.evaluate import evaluate, run_node
-from gradc.ir.graph import Builder, Graph, Node, Value, emit, rebuild
+from gradc.ir.graph import Builder, Graph, Node, Value, constant, emit, rebuild, substitute
 from gradc.ir.op import node_vjp
 from gradc.ir.types import F32, F64
 from gradc.passes.grad import grad
 from gradc.trace import tree
 
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""Step sizes. The best one counts: large steps err by curvature, small ones by rounding."""
-
-DIRECTIONS = 6
-"""Random directions that are tried."""
-
 TOLERANCE = {F64: 1e-6, F32: 5e-3}
-"""Relative, by the least precise dtype in the graph: what central differences reach at some step."""
-
-Arrays = Sequence[np.ndarray]
+"""Relative, by the least precise dtype in the graph: what differences reach at some step."""
 
 
 class GradientError(GradcError, AssertionError):
     """A gradient that is not what finite differences say it is."""
 
 
-class Slope(NamedTuple):
-    """A directional derivative by the gradient, and the best one by finite differences."""
-
-    analytic: float
-    numeric: float
-    agree: bool
-
-
 @public
 def check_grad(fn: Callable[..., Any], *args: Any, wrt: Any = None) -> None:
     """Compare the compiled gradient of `fn` at `args`, retraced in float64, with finite differences.
 
-    Derivatives along random directions are compared, at several step sizes, of which the best counts. `wrt`
-    is as in `grad`, but None means every float leaf of all arguments. A result that is no single number is
-    projected on random weights. Errors: `GradientError` (an `AssertionError`) that names the op whose
-    gradient rule is at fault, with the user's line and both numbers.
+    Derivatives along random directions are compared, extrapolated from many step sizes, of which the stable
+    ones count; so arguments may be large or small, and functions steep or noisy. `wrt` is as in `grad`, but
+    None means every float leaf of all arguments. A result that is no single number is projected on random
+    weights. What `stop_gradient` stops is held fixed. The rules of branches of `cond` that are not taken here
+    are held against finite differences too.
+
+    At a kink any value between the slopes of its two sides is right, as is every subgradient that gradc
+    documents. A `custom_gradient` that is meant to differ (a straight-through estimator) is reported like any
+    other: by the name of its pullback. Second derivatives are checked by `check_grad(gradc.grad(fn), ...)`.
+
+    Errors: `GradientError` (an `AssertionError`) that names the op whose gradient rule is at fault, with the
+    user's line and both numbers; or says that there is a kink in which the chain rule does not hold, or
+    that the function is no number here.
     """
     fn = fn.__gradc_original__ if isinstance(fn, Compiled | BoundCompiled) else fn
     options = Options()
@@ -62,37 +57,54 @@ def check_grad(fn: Callable[..., Any], *args: Any, wrt: Any = None) -> None:
     graph = _objective(special.program)
     inputs = _inputs(special.program, wrt)
     x = [np.asarray(native_leaf(leaf, kind_of(leaf))) for leaf in special.given(leaves)]
-    value = backend.build(graph.replace(outputs=graph.outputs[:1]), options)
+    loss, stopped = without_stopped(graph, x)
+    value = backend.build(loss, options)
     try:
         whole = grad(graph, inputs)
     except Exception as error:  # a rule that cannot even be applied
-        raise find_fault(graph, x) or error from None
+        raise find_fault(graph, x, inputs).error or error from None
     if any(g.type != graph.inputs[i].type for g, i in zip(whole.outputs[1:], inputs, strict=True)):
-        raise find_fault(graph, x) or AssertionError("a gradient has not the type of its input")
-    gradients = backend.build(whole, options).run(x)[1:]
-
-    def f(moved: Arrays) -> float:
-        return float(value.run(moved)[0])
-
-    tolerance = _tolerance(graph)
-    for direction in _directions(x, inputs):
-        slope = _compare(f, x, inputs, gradients, direction, tolerance)
-        if slope is None or slope.agree:
-            continue
-        if fault := find_fault(graph, x):
-            raise fault
-        reference = evaluate(whole, *x)[1:]
-        exact = _compare(f, x, inputs, reference, direction, tolerance)
-        who = (
-            "compiled code is at fault"
-            if exact and exact.agree
-            else "function may have a kink or a jump here"
-        )
+        raise find_fault(graph, x, inputs).error or AssertionError("a gradient has not the type of its input")
+    slopes = Slopes(
+        lambda moved: float(value.run([*moved, *stopped])[0]),
+        x,
+        inputs,
+        backend.build(whole, options).run(x)[1:],
+        _tolerance(graph),
+        rounding_of(graph, x, inputs),
+    )
+    if not np.isfinite(slopes.value):
         raise GradientError(
-            f"along a random direction, the gradient of {name_of(fn)} is {slope.analytic:.10g}, "
-            f"finite differences give {slope.numeric:.10g}; the rule of every op holds, so the {who}",
+            f"{name_of(fn)} is {slopes.value} here, so finite differences say nothing",
             definition(fn),
+            "check at arguments where it is finite",
         )
+    found = slopes.search()
+    unclear = found.differs is not None or not found.complete  # what the whole does not tell, each op may
+    report = find_fault(graph, x, inputs) if unclear else Report(None, [])
+    if error := report.error or untaken(graph, x, inputs).error:
+        raise error
+    if found.differs is not None:
+        slopes.gradients = evaluate(whole, *x)[1:]
+        raise _without_fault(fn, found.differs, slopes.search().differs is None, report.kinks)
+
+
+def _without_fault(
+    fn: Callable[..., Any], slope: Slope, compiled: bool, kinks: Sequence[Node]
+) -> GradientError:
+    """The error for a slope that differs though every rule holds."""
+    text = f"of the gradient of {name_of(fn)} along a random direction: {slope}; the rule of every op holds"
+    if compiled:
+        return GradientError(f"{text}, so the compiled code is at fault", definition(fn))
+    if kinks:
+        named = ", ".join(dict.fromkeys(f"`{k.op.name}` ({k.source})" for k in kinks))
+        return GradientError(
+            f"{text}, but there are kinks here, of {named}: the chain rule need not hold for what they are "
+            "composed to",
+            kinks[0].source,
+            "check at other arguments",
+        )
+    return GradientError(f"{text}, so the function may have a jump here", definition(fn))
 
 
 def _double(leaf: Any) -> Any:
@@ -143,83 +155,120 @@ def _inputs(program: Program, wrt: Any) -> list[int]:
     return inputs
 
 
+def without_stopped(graph: Graph, leaves: Arrays) -> tuple[Graph, list[np.ndarray]]:
+    """The graph with what `stop_gradient` stops as more inputs, and what these are at the leaves."""
+    stopped = [node for node in graph.nodes if node.op.name == "stop_gradient"]
+    if not stopped:
+        return graph, []
+    known = evaluate(graph.replace(outputs=[node.result for node in stopped]), *leaves)
+    fixed = {node.result: Value(node.types[0], name=f"stopped_{k}") for k, node in enumerate(stopped)}
+    made = substitute(graph, fixed, [node for node in graph.nodes if node not in stopped])
+    return made.replace(inputs=[*graph.inputs, *fixed.values()]), list(known)
+
+
+def rounding_of(graph: Graph, leaves: Arrays, wrt: Sequence[int]) -> float:
+    """What rounding may do to the graph's only output: every value errs by an ulp, times its cotangent."""
+    (loss,) = graph.outputs
+    with Builder(graph.inputs, graph.nodes) as builder:
+        wanted = [graph.inputs[i] for i in wrt]
+        cotangents = backpropagate(graph.nodes, {loss: constant(1.0, loss.type)}, wrt=wanted)
+        values = [v for v in cotangents if v.type.is_float]
+        pairs = builder.build(
+            "rounding", [*values, *[cotangents[v] for v in values]], constants=graph.constants
+        )
+    found = evaluate(pairs, *leaves)
+    return rounding(list(zip(found[: len(values)], found[len(values) :], strict=True)))
+
+
+def rounding(weighed: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """What an error of some ulps in arrays does to a sum, given what each counts there; both in any order."""
+    total = 0.0
+    for a, b in weighed:
+        with np.errstate(all="ignore"):
+            part = np.abs(a.astype(np.float64) * b)
+        total += 4 * float(np.finfo(a.dtype).eps) * float(np.sum(part[np.isfinite(part)]))
+    return total
+
+
 def _tolerance(graph: Graph) -> float:
     floats = {v.dtype for node in graph.nodes for v in node.results if v.type.is_float}
     return max((TOLERANCE[dtype] for dtype in floats), default=TOLERANCE[F64])
 
 
-def _directions(x: Arrays, inputs: Sequence[int]) -> Iterator[list[np.ndarray]]:
-    """Random directions: relative to each element, which stays inside of domains, and all of one size."""
-    rng = np.random.default_rng(1)
-    for k in range(DIRECTIONS):
-        direction = []
-        for i in inputs:
-            d = rng.standard_normal(x[i].shape)
-            if k % 2 == 0:
-                d = d * np.where(x[i] == 0, 1.0, np.minimum(np.abs(x[i]), 1e6))
-            direction.append(np.asarray(d, x[i].dtype))
-        yield direction
+class Report(NamedTuple):
+    """The first rule that does not hold, and the nodes that have a kink at these arguments."""
+
+    error: GradientError | None
+    kinks: list[Node]
 
 
-def _compare(
-    f: Callable[[Arrays], float],
-    x: Arrays,
-    inputs: Sequence[int],
-    gradients: Arrays,
-    direction: Arrays,
-    tolerance: float,
-) -> Slope | None:
-    """Both derivatives of f along a direction; None where finite differences say nothing (NaN, infinity)."""
-    with np.errstate(all="ignore"):
-        terms = [g.astype(np.float64) * d for g, d in zip(gradients, direction, strict=True)]
-        analytic = float(sum(t.sum() for t in terms))
-        size = float(np.sqrt(sum((t * t).sum() for t in terms)))
-        best: Slope | None = None
-        for h in STEPS:
-            moved = [list(x), list(x)]
-            for side, sign in zip(moved, (1, -1), strict=True):
-                for i, d in zip(inputs, direction, strict=True):
-                    side[i] = np.asarray(x[i] + sign * h * d, x[i].dtype)
-            above, below = map(f, moved)
-            numeric = (above - below) / (2 * h)
-            if not np.isfinite(numeric):
-                continue
-            noise = 8 * np.finfo(np.float64).eps * (abs(above) + abs(below)) / h
-            allowed = tolerance * max(size, abs(numeric)) + noise
-            slope = Slope(analytic, numeric, abs(numeric - analytic) <= allowed)
-            if best is None or slope.agree or abs(numeric - analytic) < abs(best.numeric - analytic):
-                best = slope
-            if slope.agree:
-                break
-        return best
+def find_fault(graph: Graph, leaves: Arrays, wrt: Sequence[int]) -> Report:
+    """The first node, as they run, whose gradient rule does not hold; inside of branches too.
 
-
-def find_fault(graph: Graph, leaves: Arrays) -> GradientError | None:
-    """The first node, as they run, whose gradient rule does not hold; inside of branches too."""
-    fault = None
-    pending: list[tuple[Graph, Arrays]] = [(graph, leaves)]
+    Only nodes through which derivatives with respect to the inputs at `wrt` flow.
+    """
+    fault, kinks = None, []
+    pending = [(graph, leaves, wrt)]
     while pending:
-        inner, arguments = pending.pop()
-        env = dict(zip(inner.inputs, arguments, strict=True))
-        for node in inner.nodes:
-            inputs = [np.asarray(env[v]) for v in node.inputs]
-            with np.errstate(all="ignore"):
-                env.update(zip(node.results, run_node(node, inputs, graph.constants), strict=True))
-            found = _fault_of(node, inputs)
-            if found is not None:
-                fault = found
-                pending += _inside(node, inputs)
+        for node, inputs, active in _runs(*pending.pop()):
+            found = _fault_of(node, inputs, active)
+            if found.error is not None:
+                inside = _inside(node, inputs, active)
+                # The node that holds a graph differs if what it holds is stopped or steered: on purpose.
+                if not (inside and any(n.op.name == "stop_gradient" for g, *_ in inside for n in g.walk())):
+                    fault = found.error
+                pending += inside
                 break
-    return fault
+            kinks += found.kinks
+    return Report(fault, kinks)
 
 
-def _inside(node: Node, inputs: list[np.ndarray]) -> list[tuple[Graph, Arrays]]:
+def untaken(graph: Graph, leaves: Arrays, wrt: Sequence[int]) -> Report:
+    """The first rule that does not hold in branches that are not taken, on what these are given."""
+    pending = [(graph, leaves, wrt)]
+    while pending:
+        run = pending.pop()
+        if not any(node.op.name == "cond" for node in run[0].walk()):
+            continue
+        for node, inputs, active in _runs(*run):
+            pending += _inside(node, inputs, active)
+            if node.op.name == "cond":
+                other = node.attrs["if_false" if inputs[0] else "if_true"]
+                try:
+                    report = find_fault(other, inputs[1:], [i - 1 for i in active if i])
+                except (ArithmeticError, IndexError, ValueError):  # it is not meant for these
+                    continue
+                if report.error:
+                    return report
+    return Report(None, [])
+
+
+def _runs(
+    graph: Graph, leaves: Arrays, wrt: Sequence[int]
+) -> Iterator[tuple[Node, list[np.ndarray], list[int]]]:
+    """Every node that depends on the inputs at `wrt`: with its operands, and which of them depend on it."""
+    env = dict(zip(graph.inputs, leaves, strict=True))
+    active = {graph.inputs[i] for i in wrt}
+    for node in graph.nodes:
+        inputs = [np.asarray(env[v]) for v in node.inputs]
+        with np.errstate(all="ignore"):
+            env.update(zip(node.results, run_node(node, inputs, graph.constants), strict=True))
+        here = [i for i, v in enumerate(node.inputs) if v in active]
+        if here:
+            active.update(y for y in node.results if y.type.is_float)
+            yield node, inputs, [i for i in here if node.inputs[i].type.is_float]
+
+
+def _inside(
+    node: Node, inputs: list[np.ndarray], active: list[int]
+) -> list[tuple[Graph, Arrays, Sequence[int]]]:
     """The graph by whose rules a node is differentiated, and on what it ran."""
     if node.op.name == "custom":  # by its pullback, whatever is in its body
         return []
     if node.op.name == "cond":
-        return [(node.attrs["if_true" if inputs[0] else "if_false"], inputs[1:])]
-    return [(graph, inputs) for _, graph in node.graphs]
+        taken = node.attrs["if_true" if inputs[0] else "if_false"]
+        return [(taken, inputs[1:], [i - 1 for i in active if i])]
+    return [(graph, inputs, active) for _, graph in node.graphs]
 
 
 def _rule_of(node: Node) -> str:
@@ -229,14 +278,24 @@ def _rule_of(node: Node) -> str:
     return f"the gradient rule of `{node.op.name}`"
 
 
-def _fault_of(node: Node, inputs: list[np.ndarray]) -> GradientError | None:
+def _fault_of(node: Node, inputs: list[np.ndarray], active: Sequence[int]) -> Report:
     """Whether the rule of one node holds on these inputs, one input at a time."""
-    floats = [i for i, v in enumerate(node.inputs) if v.type.is_float]
     seeded = [k for k, y in enumerate(node.results) if y.type.is_float]
-    if not floats or not seeded:
-        return None
+    if not active or not seeded or node.op.name == "stop_gradient":
+        return Report(None, [])
+
+    def fault(what: str) -> Report:
+        return Report(GradientError(f"{_rule_of(node)} is at fault: {what}", node.source), [])
+
     rng = np.random.default_rng(2)
-    seeds = {k: rng.standard_normal(node.types[k].shape).astype(node.types[k].dtype) for k in seeded}
+    with np.errstate(all="ignore"):
+        results = run_node(node, inputs, {})
+    # Elements that are no numbers do not count: `where` chose others.
+    counted = {k: np.isfinite(results[k]) for k in seeded}
+    seeds = {
+        k: np.asarray(rng.standard_normal(fine.shape) * fine, node.types[k].dtype)
+        for k, fine in counted.items()
+    }
     with Builder() as builder:
         values = tuple([builder.add_input(v.type) for v in node.inputs])
         copy = builder.add(rebuild(node, values))
@@ -244,32 +303,30 @@ def _fault_of(node: Node, inputs: list[np.ndarray]) -> GradientError | None:
         try:
             cotangents = node_vjp(copy, gs)
         except Exception as error:
-            return GradientError(f"{_rule_of(node)} is at fault: {error}", node.source)
-        known = {i: c for i in floats if (c := cotangents[i]) is not None}
+            return fault(str(error))
+        known = {i: c for i in active if (c := cotangents[i]) is not None}
         for i, c in known.items():
             if c.type != node.inputs[i].type:
-                return GradientError(
-                    f"{_rule_of(node)} is at fault: for its input {i}, "
-                    f"{node.inputs[i].type}, it gives {c.type}",
-                    node.source,
-                )
+                return fault(f"for its input {i}, {node.inputs[i].type}, it gives {c.type}")
         rule = builder.build(f"{node.op.name}_vjp", known.values())
     rule_values = dict(zip(known, evaluate(rule, *inputs, *seeds.values()), strict=True))
 
     def f(moved: Arrays) -> float:
-        results = run_node(node, list(moved), {})
-        return float(sum((seeds[k] * results[k].astype(np.float64)).sum() for k in seeded))
+        with np.errstate(all="ignore"):
+            ys = run_node(node, list(moved), {})
+            return float(sum(np.sum(seeds[k] * ys[k].astype(np.float64), where=counted[k]) for k in seeded))
 
     precise = all(v.dtype == F64 for v in (*node.inputs, *node.results) if v.type.is_float)
-    for i in floats:
+    tolerance = TOLERANCE[F64 if precise else F32]
+    weighed = [(seeds[k], results[k]) for k in seeded]
+    kinks = []
+    for i in active:
         gradient = rule_values.get(i, np.zeros_like(inputs[i]))
-        for direction in _directions(inputs, [i]):
-            slope = _compare(f, inputs, [i], [gradient], direction, TOLERANCE[F64 if precise else F32])
-            if slope is not None and not slope.agree:
-                return GradientError(
-                    f"{_rule_of(node)} is at fault: for its input {i}, "
-                    f"{node.inputs[i].type}, along a random direction, it gives {slope.analytic:.10g}; "
-                    f"finite differences give {slope.numeric:.10g}",
-                    node.source,
-                )
-    return None
+        noise = rounding([*weighed, (gradient, inputs[i])])
+        found = Slopes(f, inputs, [i], [gradient], tolerance, noise).search()
+        if found.differs is not None:
+            return fault(
+                f"for its input {i}, {node.inputs[i].type}, along a random direction, {found.differs}"
+            )
+        kinks += [node] if found.kink else []
+    return Report(None, kinks)
