@@ -56,6 +56,10 @@ class ShapeError(GradcError, ValueError):
     """Shapes, axes or dtypes that do not fit each other."""
 
 
+class OperandError(ShapeError, TypeError):
+    """Operands of dtypes that NumPy has no loop for, which it calls a `TypeError`."""
+
+
 class ArgumentError(GradcError, TypeError):
     """An argument or option that gradc cannot take."""
 
@@ -64,12 +68,16 @@ class IndexOutOfBoundsError(GradcError, IndexError):
     """An index, known only at run time, that is out of bounds."""
 
 
+class DomainError(GradcError, ValueError):
+    """A number, known only at run time, for which the function has no result, as an int's power -1."""
+
+
 class LinearAlgebraError(GradcError, np.linalg.LinAlgError):
     """A matrix, known only at run time, for which the function has no result: a singular one, say."""
 
 
 RAISED_BY_CHECKS: dict[str, type[GradcError]] = {
-    error.__name__: error for error in (IndexOutOfBoundsError, LinearAlgebraError)
+    error.__name__: error for error in (IndexOutOfBoundsError, DomainError, LinearAlgebraError)
 }
 """What a check in compiled code can raise, by the name that stands in the graph."""
 

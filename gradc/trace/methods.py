@@ -41,6 +41,18 @@ def _reflected(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     return operator
 
 
+def _equality(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """The same where None and strings are operands too: no number is equal to them."""
+    numbers = _binary(ufunc)
+
+    def operator(self: Any, other: Any) -> Any:
+        if isinstance(other, str | None):
+            return np.full(self.shape, ufunc is np.not_equal)[()]
+        return numbers(self, other)
+
+    return operator
+
+
 def _unary(ufunc: np.ufunc) -> Callable[[Any], Any]:
     def operator(self: Any) -> Any:
         return _named(FUNCTIONS[ufunc].operate(self))
@@ -126,7 +138,7 @@ class Array:
     __xor__, __rxor__ = _binary(np.bitwise_xor), _reflected(np.bitwise_xor)
     __lt__, __le__ = _binary(np.less), _binary(np.less_equal)
     __gt__, __ge__ = _binary(np.greater), _binary(np.greater_equal)
-    __eq__, __ne__ = _binary(np.equal), _binary(np.not_equal)  # type: ignore[assignment]
+    __eq__, __ne__ = _equality(np.equal), _equality(np.not_equal)  # type: ignore[assignment]
     __neg__, __pos__ = _unary(np.negative), _unary(np.positive)
     __abs__, __invert__ = _unary(np.absolute), _unary(np.invert)
 
@@ -173,7 +185,7 @@ class Array:
     max, min, argmax, argmin = map(_method, (np.max, np.min, np.argmax, np.argmin))
     cumsum, cumprod, argsort = map(_method, (np.cumsum, np.cumprod, np.argsort))
     argpartition, searchsorted = map(_method, (np.argpartition, np.searchsorted))
-    any, all, round, clip = map(_method, (np.any, np.all, np.round, np.clip))
+    any, all, round = map(_method, (np.any, np.all, np.round))
     ravel, swapaxes, squeeze, repeat = map(_method, (np.ravel, np.swapaxes, np.squeeze, np.repeat))
     dot, take, diagonal, trace = map(_method, (np.dot, np.take, np.diagonal, np.trace))
     choose = _method(np.choose)
@@ -200,6 +212,9 @@ class Array:
             return self
         return _named(FUNCTIONS[converted](self, dtype))
 
+    def clip(self, min: Any = None, max: Any = None, out: Any = None, **kwargs: Any) -> Any:
+        return _named(FUNCTIONS[np.clip](self, min, max, out, **kwargs))
+
     def copy(self, order: str = "C") -> Any:
         return _named(FUNCTIONS[np.copy](self))
 
@@ -210,18 +225,18 @@ class Array:
         FUNCTIONS[np.put](self, indices, values, mode)
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
-        self._become(np.sort, axis)
+        self._become(np.sort, axis, kind, order, stable=stable)
 
     def partition(self, kth: Any, axis: int = -1, kind: Any = None, order: Any = None) -> None:
-        self._become(np.partition, kth, axis)
+        self._become(np.partition, kth, axis, kind, order)
 
-    def _become(self, original: Any, *args: Any) -> None:
+    def _become(self, original: Any, *args: Any, **kwargs: Any) -> None:
         """Write what a function gives for the array into the array itself."""
         from gradc.trace.store import check_writable
         from gradc.trace.table import call
 
         check_writable(self, f"x = np.{original.__name__}(x, ...)")
-        self[...] = call(original, self, *args)  # type: ignore[index]
+        self[...] = call(original, self, *args, **kwargs)  # type: ignore[index]
 
     def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
         return _named(FUNCTIONS[np.compress](condition, self, axis, out))

@@ -6,13 +6,15 @@ import dis
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 
-from gradc.ir import GradcError, Source, TraceError
+from gradc.ir import GradcError, ShapeError, Source, TraceError
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Written in plain NumPy and traced like the user's code: only their folder is ours.
@@ -61,6 +63,19 @@ def locate() -> Source | None:
 def fail(message: str, instead: str | None = None, kind: type[GradcError] = TraceError) -> NoReturn:
     """Raise an error at the user's line: what is wrong, and what to write instead."""
     raise kind(message, locate(), instead)
+
+
+@contextmanager
+def as_numpy_says() -> Iterator[None]:
+    """What NumPy itself objects to in the block, such as an unknown option, at the user's line."""
+    try:
+        yield
+    except GradcError:
+        raise
+    except TypeError as error:
+        fail(str(error))
+    except ValueError as error:
+        fail(str(error), None, ShapeError)
 
 
 Targets = dict[int, tuple[str, ...] | None]

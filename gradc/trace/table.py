@@ -16,7 +16,7 @@ from gradc.trace.known import depends_on_floats_only
 from gradc.trace.lift import any_traced, concrete, plain, wrap
 from gradc.trace.refusals import LIBRARY, REFUSED, instead
 from gradc.trace.registry import FUNCTIONS, SCIPY
-from gradc.trace.source import locate
+from gradc.trace.source import fail, locate
 from gradc.trace.state import current_trace
 from gradc.trace.tracer import Cell, Tracer, name_result
 
@@ -86,6 +86,13 @@ def entry_for(fn: Callable[..., Any], original: Any, views: bool = False) -> Cal
     return entry
 
 
+_SPREADING = {
+    *("clip", "fix", "isneginf", "isposinf", "outer"),
+    *("percentile", "quantile", "nanmedian", "nanpercentile", "nanquantile"),
+}
+"""Functions whose result may be smaller than `out` and is broadcast then, as ufuncs' results are."""
+
+
 def _into(entry: Callable[..., Any], original: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The call of a function with `out=`."""
     from gradc.trace.functions.writing import into
@@ -98,7 +105,11 @@ def _into(entry: Callable[..., Any], original: Any, args: tuple[Any, ...], kwarg
             kwargs["dtype"] = dtype_for(out, *args[:1])
         elif args[2] is None:
             args = (*args[:2], dtype_for(out, args[0]), *args[3:])
-    return into(out, entry(*args, **kwargs))
+    result = entry(*args, **kwargs)
+    if isinstance(result, Tracer) and result.shape != out.shape and original.__name__ not in _SPREADING:
+        name = f"np.{original.__name__}"
+        fail(f"the result of {name} has shape {result.shape}, not {out.shape} as out has", None, ShapeError)
+    return into(out, result)
 
 
 _IN_DTYPE_OF_OUT = {

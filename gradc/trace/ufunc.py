@@ -8,8 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import ShapeError, Value
-from gradc.trace.lift import any_traced, common_shape, key, loop_dtypes, operand, supported, value_of, wrap
+from gradc.ir import OperandError, ShapeError, TraceError, Value
+from gradc.trace.lift import (
+    any_traced,
+    common_shape,
+    key,
+    loop_dtypes,
+    operand,
+    shape_of,
+    supported,
+    value_of,
+    wrap,
+)
 from gradc.trace.registry import FUNCTIONS, SCIPY
 from gradc.trace.source import fail
 from gradc.trace.table import ConcreteOnly, dtype_for, run_concrete
@@ -38,9 +48,16 @@ class Ufunc:
     ) -> Any:
         nin = self.original.nin
         if len(args) > nin:
+            if out is not None:
+                fail(f"np.{self.__name__} has `out` twice: by position and by name")
             args, out = args[:nin], args[nin:]
+            if len(out) > self.original.nout:
+                fail(f"np.{self.__name__} takes {nin} operands and {self.original.nout} `out`")
+            out = (*out, *[None] * (self.original.nout - len(out)))
         if out is not None and any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
             return self._into(out, args, where, dtype, kwargs)
+        if "signature" in kwargs or "sig" in kwargs:
+            fail(f"gradc traces np.{self.__name__} without signature=", "operands of the dtypes wanted")
         options = {**kwargs, **({"dtype": dtype} if dtype is not None else {})}
         if not any_traced(args) and not any_traced(where):
             return run_concrete(
@@ -59,11 +76,19 @@ class Ufunc:
         from gradc.trace.store import check_writable
 
         outs = out if isinstance(out, tuple) else (out,)
+        if self.original.nout != len(outs):
+            kind = ShapeError if isinstance(out, tuple) else TraceError
+            count = self.original.nout
+            fail(f"np.{self.__name__} has {count} results: `out` is a tuple of as many", None, kind)
         for x in outs:
             if x is not None:
                 check_writable(x)
         casting = kwargs.pop("casting", "same_kind")
         result = self(*args, dtype=dtype, **kwargs)
+        for x, y in zip(outs, result if isinstance(result, tuple) else (result,), strict=True):
+            if x is not None and len(shape_of(y)) > len(x.shape):
+                shown = f"an array of shape {x.shape} is no `out` for a result of shape {shape_of(y)}"
+                fail(shown, None, ShapeError)
         if where is not True:
             results = result if isinstance(result, tuple) else (result,)
             kept = [FUNCTIONS[np.where](where, y, x) for x, y in zip(outs, results, strict=True)]
@@ -116,7 +141,7 @@ class Ufunc:
             fail(
                 f"NumPy has no {self.__name__} for {names}",
                 instead if instead and np.dtype(bool) in keys else f"cast the operands first ({error})"[:90],
-                ShapeError,
+                OperandError,
             )
 
     def reduce(

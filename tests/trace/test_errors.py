@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradc.ir import GradcError, IndexOutOfBoundsError, ShapeError, TraceError
+import gradc
+from gradc.ir import DomainError, GradcError, IndexOutOfBoundsError, ShapeError, TraceError
 from gradc.trace import cond
 from tests.trace.harness import run
 
@@ -262,8 +263,14 @@ def test_traced_indices_are_guarded() -> None:
         run(lambda x, i: x[i], X, I + 1)
     with pytest.raises(IndexOutOfBoundsError):
         run(lambda x, i: x[i], X, I - 3)
-    with pytest.raises(IndexOutOfBoundsError, match="negative"):
+
+
+def test_negative_powers_of_integers_are_a_value_error() -> None:
+    with pytest.raises(DomainError, match="negative") as error:
         run(lambda i: i**i, I - 1)
+    assert isinstance(error.value, ValueError)
+    with pytest.raises(ValueError, match=r"test_errors.py:\d+\n(.*\n)+integers to negative"):
+        gradc.compile(lambda i: i**i)(I - 1)
 
 
 def test_numpy_random_generators_of_the_user_still_work() -> None:

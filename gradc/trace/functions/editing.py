@@ -11,7 +11,18 @@ from gradc.ir.types import I64
 from gradc.trace.functions.joining import concatenate
 from gradc.trace.functions.shapes import axis_of, reshaped, shape_of
 from gradc.trace.known import elements
-from gradc.trace.lift import any_traced, broadcast, cast, common_shape, operand, plain, traced, value_of, wrap
+from gradc.trace.lift import (
+    any_traced,
+    broadcast,
+    cast,
+    common_dtype,
+    common_shape,
+    operand,
+    plain,
+    traced,
+    value_of,
+    wrap,
+)
 from gradc.trace.refusals import UNKNOWN_LENGTH
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
@@ -160,6 +171,8 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Tracer
     dtype = np.result_type(*[x.dtype if isinstance(x, Tracer) else plain(x) for x in xs])
     shape = common_shape(which, *xs)
     n = len(xs)
+    if common_dtype(which).kind == "f":
+        fail(f"np.choose takes integers to choose by, not {common_dtype(which)}", "i.astype(int)")
     index = cast(value_of(which, shape=None), I64)
     if mode == "raise":
         ok = (index >= 0) & (index < n)
@@ -167,6 +180,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Tracer
     elif mode == "wrap":
         index = FUNCTIONS[np.remainder](wrap(index), n).value
     number = wrap(broadcast(index, shape))
+    xs = [np.asarray(x).astype(dtype) if type(x) is int else x for x in xs]  # it wraps around
     result: Any = wrap(value_of(xs[-1], dtype, shape))
     for k in reversed(range(n - 1)):  # of numbers that are too small or too large, the nearest
         result = FUNCTIONS[np.where](number <= k, wrap(value_of(xs[k], dtype, shape)), result)

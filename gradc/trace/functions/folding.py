@@ -120,7 +120,8 @@ def _reduced(self: Ufunc, x: Tracer, axis: Any, initial: Any, where: Any) -> Any
         if ufunc.identity is None:
             message = f"zero-size array to reduction operation {ufunc.__name__} which has no identity"
             fail(message, None, ShapeError)
-        return FUNCTIONS[np.full](rows.shape[1:], ufunc.identity, x.dtype)
+        identity = np.asarray(ufunc.identity).astype(x.dtype)  # -1 has all bits of any integer
+        return FUNCTIONS[np.full](rows.shape[1:], identity, x.dtype)
     if ufunc is np.subtract:
         return rows[0] - FUNCTIONS[np.sum](rows[1:], 0, x.dtype)
     if ufunc not in ASSOCIATIVE:
@@ -194,6 +195,8 @@ def _reduceat(self: Ufunc, array: Any, indices: Any, axis: Any = 0, dtype: Any =
         fail(f"an index of reduceat is out of bounds for size {size}: {starts}", None, ShapeError)
     _check(len(starts), self.original, "reduceat")
     moved = FUNCTIONS[np.moveaxis](x, along, 0)
+    if not len(starts):
+        return _reduce(self, moved[:1], 0, dtype, keepdims=True)[:0].swapaxes(0, along)
     results = []
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), size], strict=True):
         results.append(_reduce(self, moved[start : max(stop, start + 1)], 0, dtype))

@@ -12,15 +12,19 @@ import numpy as np
 from gradc.ir import ShapeError, emit_node
 from gradc.trace.functions.shapes import axis_of, reshaped, transposed
 from gradc.trace.lift import (
+    any_traced,
     cast,
     common_dtype,
     constant_value,
+    key,
     operand,
+    plain,
+    shape_of,
     traced,
     wrap,
 )
 from gradc.trace.registry import FUNCTIONS
-from gradc.trace.source import fail
+from gradc.trace.source import as_numpy_says, fail
 from gradc.trace.table import implements
 from gradc.trace.tracer import Tracer
 
@@ -36,33 +40,47 @@ def ordered(x: Tracer, axis: Any) -> tuple[Tracer, Tracer]:
     return values, indices
 
 
-def _unordered(name: str, order: Any) -> None:
+def _options(original: Any, order: Any, size: int = 1, **options: Any) -> None:
+    """Errors: those of NumPy for an axis of this size and these options, which change no result."""
     if order is not None:
-        fail(f"gradc does not trace np.{name} with order=", "arrays without fields")
+        fail(f"gradc does not trace np.{original.__name__} with order=", "arrays without fields")
+    with as_numpy_says():
+        original(np.zeros(size), **options)
+
+
+def _places(original: Any, x: Tracer, kth: Any, axis: Any, kind: Any, order: Any) -> None:
+    """The same for a partition, whose places must be on the axis."""
+    size = x.size if axis is None else x.shape[axis_of(axis, x.ndim)] if x.ndim else 1
+    if any_traced(kth):
+        size, kth = 1, 0
+    if size:
+        _options(original, order, size, kth=plain(kth), kind=kind or "introselect")
 
 
 @implements(np.sort)
 def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Tracer:
-    _unordered("sort", order)
+    _options(np.sort, order, kind=kind, stable=stable)
     return ordered(traced(a), axis)[0]
 
 
 @implements(np.argsort)
 def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Tracer:
-    _unordered("argsort", order)
+    _options(np.argsort, order, kind=kind, stable=stable)
     return ordered(traced(a), axis)[1]
 
 
 @implements(np.partition)
 def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Tracer:
-    _unordered("partition", order)
-    return ordered(traced(a), axis)[0]
+    x = traced(a)
+    _places(np.partition, x, kth, axis, kind, order)
+    return ordered(x, axis)[0]
 
 
 @implements(np.argpartition)
 def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Tracer:
-    _unordered("argpartition", order)
-    return ordered(traced(a), axis)[1]
+    x = traced(a)
+    _places(np.argpartition, x, kth, axis, kind, order)
+    return ordered(x, axis)[1]
 
 
 @implements(np.lexsort)
@@ -72,8 +90,8 @@ def lexsort(keys: Any, axis: int = -1) -> Tracer:
     along = axis_of(axis, first.ndim)
     take = FUNCTIONS[np.take_along_axis]
     order = ordered(first, along)[1]
-    for key in rest:
-        order = take(order, ordered(take(key, order, along), along)[1], along)
+    for row in rest:
+        order = take(order, ordered(take(row, order, along), along)[1], along)
     return order
 
 
@@ -86,7 +104,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Trac
     dtype = common_dtype(array, wanted)
     array, wanted = wrap(cast(array.value, dtype)), wrap(cast(wanted.value, dtype))
     if sorter is not None:
-        array = FUNCTIONS[np.take](array, sorter)
+        array = FUNCTIONS[np.take](array, _sorter(operand(sorter), len(array)))
     n = len(array)
     found = wrap(constant_value(0, np.dtype(np.int64), wanted.shape))
     if not n:
@@ -99,6 +117,17 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Trac
         found = FUNCTIONS[np.where]((probe <= n) & before, probe, found)
         step >>= 1
     return found
+
+
+def _sorter(order: Any, size: int) -> Any:
+    """The order of an array of this size, checked as far as it is known."""
+    if key(order) not in (int, np.dtype(np.bool_)) and common_dtype(order).kind not in "iu":
+        fail("sorter must only contain integers")
+    if shape_of(order) != (size,):
+        fail("sorter.size must equal a.size", None, ShapeError)
+    if not any_traced(order) and size and not 0 <= np.min(plain(order)) <= np.max(plain(order)) < size:
+        fail("Sorter index out of range.", None, ShapeError)
+    return order
 
 
 def _less(a: Tracer, b: Tracer) -> Tracer:

@@ -206,6 +206,8 @@ def var(
 ) -> Tracer:
     """The mean of the squared distances from the mean, with n - ddof in place of n."""
     x = traced(a)
+    if ddof != 0 and correction is not None and correction is not np._NoValue:
+        fail("ddof and correction can't be provided simultaneously.", None, ShapeError)
     ddof = ddof if correction is None or correction is np._NoValue else correction
     wanted = supported(_dtype_of(np.var, x.dtype) if dtype is None else np.dtype(dtype), "np.var")
     x = wrap(cast(x.value, wanted))

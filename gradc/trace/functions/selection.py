@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import emit
+from gradc.ir import ShapeError, emit
 from gradc.trace.lift import any_traced, common_dtype, common_shape, operand, plain, traced, value_of, wrap
 from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
@@ -21,7 +21,7 @@ _BOOL = np.dtype(bool)
 
 
 @implements(np.where)
-def where(condition: Any, x: Any = None, y: Any = None) -> Tracer:
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Tracer:
     if x is None or y is None:
         fail(
             "np.where(condition) has a length that is not known before the function runs",
@@ -44,20 +44,37 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tracer:
 
 
 @implements(np.clip)
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **kwargs: Any) -> Tracer:
+def clip(
+    a: Any,
+    a_min: Any = np._NoValue,
+    a_max: Any = np._NoValue,
+    out: Any = None,
+    *,
+    min: Any = np._NoValue,
+    max: Any = np._NoValue,
+    dtype: Any = None,
+    **options: Any,
+) -> Tracer:
     """The smaller of `a_max` and the larger of `a_min` and `a`; at a bound, half of the gradient flows."""
-    low = kwargs.get("min") if a_min is None or a_min is np._NoValue else a_min
-    high = kwargs.get("max") if a_max is None or a_max is np._NoValue else a_max
+    if options:
+        fail(f"gradc traces np.clip without {', '.join(options)}", "np.minimum(np.maximum(x, low), high)")
+    if a_min is np._NoValue and a_max is np._NoValue:
+        a_min, a_max = [None if x is np._NoValue else x for x in (min, max)]
+    elif a_min is np._NoValue or a_max is np._NoValue:
+        missing = "a_min" if a_min is np._NoValue else "a_max"
+        fail(f"clip() missing 1 required positional argument: '{missing}'")
+    elif min is not np._NoValue or max is not np._NoValue:
+        fail("np.clip takes a_min and a_max, or min and max, not both", None, ShapeError)
     x = operand(a)
     if type(x) is Tracer and x.dtype.kind in "iu":  # Python's ints may lie beyond what the dtype holds
         limits = np.iinfo(x.dtype)
-        low = int(limits.min) if type(low) is int and low < limits.min else low
-        high = int(limits.max) if type(high) is int and high > limits.max else high
-    if low is not None:
-        x = FUNCTIONS[np.maximum](x, low)
-    if high is not None:
-        x = FUNCTIONS[np.minimum](x, high)
-    return FUNCTIONS[np.copy](x)
+        a_min = int(limits.min) if type(a_min) is int and a_min < limits.min else a_min
+        a_max = int(limits.max) if type(a_max) is int and a_max > limits.max else a_max
+    if a_min is not None:
+        x = FUNCTIONS[np.maximum](x, a_min, dtype=dtype)
+    if a_max is not None:
+        x = FUNCTIONS[np.minimum](x, a_max, dtype=dtype)
+    return FUNCTIONS[np.copy](x) if dtype is None else FUNCTIONS[converted](x, dtype)
 
 
 @implements(np.round, np.around)
@@ -104,8 +121,8 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     x, y = operand(a), operand(b)
     fn = FUNCTIONS
     if common_dtype(y).kind != "f":
-        y = fn[np.multiply](y, 1.0)
-    close = fn[np.absolute](fn[np.subtract](x, y)) <= atol + rtol * fn[np.absolute](y)
+        y = float(y) if type(y) is int else fn[np.multiply](y, 1.0)
+    close = fn[np.less_equal](abs(x - y), operand(atol) + operand(rtol) * abs(y))
     result = (close & fn[np.isfinite](y)) | fn[np.equal](x, y)
     return result | (fn[np.isnan](x) & fn[np.isnan](y)) if equal_nan else result
 

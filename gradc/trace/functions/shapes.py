@@ -23,7 +23,7 @@ from gradc.trace.lift import (
 )
 from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
-from gradc.trace.source import fail
+from gradc.trace.source import as_numpy_says, fail
 from gradc.trace.table import implements, implements_view, run_concrete
 from gradc.trace.tracer import Tracer
 
@@ -74,9 +74,16 @@ def sliced(x: Tracer, axis: int, start: int, size: int, step: int = 1) -> Tracer
     return x.seen("slice", starts=starts, sizes=sizes, steps=steps)
 
 
+def _layout(order: Any) -> str:
+    """The order of elements that a name stands for: C, F, A or K. Errors: NumPy's for another name."""
+    with as_numpy_says():
+        np.zeros(1).ravel(order)
+    return "C" if order is None else order.upper()
+
+
 @implements_view(np.reshape)
 def reshape(a: Any, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Tracer:
-    x = tracer(a)
+    x, order = tracer(a), _layout(order)
     wanted = shape_of(newshape if shape is None else shape)
     if wanted.count(-1) == 1:
         rest = int(np.prod([n for n in wanted if n != -1]))
@@ -143,6 +150,8 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Tracer:
 def rollaxis(a: Any, axis: int, start: int = 0) -> Tracer:
     x = tracer(a)
     axis = axis_of(axis, x.ndim)
+    if not -x.ndim <= start <= x.ndim:
+        fail(f"np.rollaxis takes a start from {-x.ndim} to {x.ndim}, not {start}", None, ShapeError)
     start = start + x.ndim if start < 0 else start
     return moveaxis(x, axis, start - 1 if axis < start else start)
 

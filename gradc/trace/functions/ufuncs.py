@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import ShapeError, Type, Value, constant, emit
+from gradc.ir import DomainError, ShapeError, Type, Value, constant, emit
 from gradc.ir.op import full_like
 from gradc.ir.ops.elementwise import where
 from gradc.trace.lift import cast, value_of
@@ -228,7 +228,8 @@ def _power(args: tuple[Any, ...], dtypes: tuple[np.dtype, ...], shape: tuple[int
     if dtype.kind == "i":
         if known is None:
             e = value_of(exponent, dtype, shape)
-            e = emit("require", e, e >= 0, message="integers to negative integer powers are not allowed")
+            message = "integers to negative integer powers are not allowed"
+            e = emit("require", e, e >= 0, message=message, error=DomainError.__name__)
             return emit("power", value_of(base, dtype, shape), e)
         if np.any(np.asarray(known) < 0):
             fail("integers to negative integer powers are not allowed", "x.astype(float) ** n", ShapeError)

@@ -21,13 +21,16 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     assign(dst, src if where is True else FUNCTIONS[np.where](where, src, dst), casting)
 
 
-def putmask(a: Any, mask: Any, values: Any) -> None:
+def putmask(a: Any, /, mask: Any, values: Any) -> None:
+    """By places in the flat array: values that are too few are repeated, none change nothing."""
     check_writable(a)
     mask, values = operand(mask), operand(values)
     if shape_of(mask) != a.shape:
         if np.size(mask) != a.size:
             fail("np.putmask takes a mask of as many elements as the array", None, ShapeError)
         mask = FUNCTIONS[np.reshape](mask, a.shape)
+    if 0 in shape_of(values):
+        return
     if shape_of(values) not in ((), a.shape):
         values = FUNCTIONS[np.resize](values, a.shape)
     assign(a, FUNCTIONS[np.where](mask, values, a))
