@@ -16,7 +16,7 @@ help:
 	@echo "make quick  the tests that together take less than a minute"
 	@echo "make lint   ruff and pyright"
 	@echo "make bench  gradc beside NumPy, JAX and PyTorch"
-	@echo "make fuzz   random programs through the whole compiler, for FUZZ_SECONDS ($(FUZZ_SECONDS))"
+	@echo "make fuzz   random programs through the whole compiler and under nested transforms, for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make docs   the documentation, into build/docs"
 	@echo "make clean  remove what these targets made"
 

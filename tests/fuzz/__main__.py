@@ -1,4 +1,4 @@
-"""Random programs for as long as you like: `python -m tests.fuzz --seconds 600 --seed 0`.
+"""Random programs and nestings for as long as you like: `python -m tests.fuzz --seconds 600 --seed 0`.
 
 A worker process runs seed after seed. One that crashes or hangs is a failure too, and a new worker goes on
 with the next seed. Every failure is made small and written to a file; the command that runs it again,
@@ -21,9 +21,13 @@ import numpy as np
 
 from gradc.ir import Graph
 from tests.programs.check import BrokenError
+from tests.programs.nesting import NESTING
 from tests.programs.repro import from_text, to_text, write
 from tests.programs.shrink import shrink
-from tests.programs.trial import program_of, recheck, trial
+from tests.programs.trial import nestings, program_of, recheck, trial
+
+TRIALS = {"passes": trial, "nestings": nestings}
+"""What is tried of each seed: its program after every pass, and another under nested transforms."""
 
 PATIENCE = 30
 """Seconds after which a program counts as hanging."""
@@ -37,14 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", type=Path, help="a program written by an earlier run")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10**6 * 1000, help="the first seed")
+    parser.add_argument("--only", choices=TRIALS, help="one kind of trial instead of all, in turn")
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="where failures are written")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.file is not None:
         return again(options.file)
     if options.worker:
-        return work(options.seed, options.out)
-    return supervise(options.seed, options.seconds, options.out)
+        return work(options.seed, options.out, options.only)
+    return supervise(options.seed, options.seconds, options.out, options.only)
 
 
 def again(path: Path) -> int:
@@ -52,7 +57,8 @@ def again(path: Path) -> int:
     text = path.read_text()
     graph, leaves = from_text(text)
     try:
-        recheck("gradients" if "# note: gradients: " in text else "any", graph, leaves)
+        stage = re.search(rf"# note: (gradients|{NESTING})\b", text)
+        recheck(stage[1] if stage else "any", graph, leaves)
     except BrokenError as broken:
         print(broken)
         return 1
@@ -60,25 +66,26 @@ def again(path: Path) -> int:
     return 0
 
 
-def work(seed: int, out: Path) -> int:
+def work(seed: int, out: Path, only: str | None) -> int:
     """Try seed after seed until killed. Lines on standard output say how far it got."""
     while True:
         print(f"seed {seed}", flush=True)
-        try:
-            trial(seed)
-        except BrokenError as broken:
-            remark = f"{broken.stage}: {broken.problem.splitlines()[0]}"
-            path = write(out, f"seed{seed}", to_text(broken.graph, broken.leaves, remark))
-            print(f"failure {path} {remark}", flush=True)
+        for kind in (only,) if only else TRIALS:
+            try:
+                TRIALS[kind](seed)
+            except BrokenError as broken:
+                remark = f"{broken.stage}: {broken.problem.splitlines()[0]}"
+                path = write(out, f"{kind}{seed}", to_text(broken.graph, broken.leaves, remark))
+                print(f"failure {path} {remark}", flush=True)
         seed += 1
 
 
-def supervise(seed: int, seconds: float, out: Path) -> int:
+def supervise(seed: int, seconds: float, out: Path, only: str | None) -> int:
     """Keep a worker busy for some time; 1 if anything failed."""
     end, start, first = time.monotonic() + seconds, time.monotonic(), seed
     kinds: dict[str, list[str]] = {}
     while time.monotonic() < end:
-        seed, failures = run_worker(seed, end, out)
+        seed, failures = run_worker(seed, end, out, only)
         for path, remark in failures:
             kind = re.sub(r"np\.\w+\(.*?\)|\[.*?\]|[-+\d.]+", "#", remark)
             if kind not in kinds:
@@ -94,9 +101,10 @@ def supervise(seed: int, seconds: float, out: Path) -> int:
     return int(bool(kinds))
 
 
-def run_worker(seed: int, end: float, out: Path) -> tuple[int, list[tuple[str, str]]]:
+def run_worker(seed: int, end: float, out: Path, only: str | None) -> tuple[int, list[tuple[str, str]]]:
     """One worker until it dies, hangs or time is over; the next seed, and the failures with their remarks."""
     command = [sys.executable, "-m", "tests.fuzz", "--worker", "--seed", str(seed), "--out", str(out)]
+    command += ["--only", only] if only else []
     failures: list[tuple[str, str]] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()

@@ -49,7 +49,8 @@ class Generator:
 
     `smooth`: float64 operands in the domains where ops are differentiable. `fresh`: every further operand is
     a new input, and domains are those of inputs, which is what tests of a single op want. `internal`: also
-    ops that only passes make. `wide`: some axes have many elements.
+    ops that only passes make. `wide`: some axes have many elements. `kinks`: in smooth programs also ops that
+    have kinks or jumps.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Generator:
         internal: bool = False,
         nested: int = 0,
         wide: bool = False,
+        kinks: bool = False,
     ) -> None:
         self.choices = choices
+        self.kinks = kinks
         self.smooth = smooth
         self.fresh = fresh
         self.internal = internal
@@ -182,7 +185,13 @@ class Generator:
         self, name: str, inputs: list[Type], outputs: list[Type] | None = None, *, elementwise: bool = False
     ) -> Graph:
         """A closed graph over inputs of these types, with given output types or some."""
-        inner = Generator(self.choices, smooth=self.smooth, internal=self.internal, nested=self.nested + 1)
+        inner = Generator(
+            self.choices,
+            smooth=self.smooth,
+            internal=self.internal,
+            nested=self.nested + 1,
+            kinks=self.kinks,
+        )
         inner.elementwise = elementwise
         with inner.builder:
             for type in inputs:
@@ -196,7 +205,7 @@ class Generator:
             name
             for name, s in STRATEGIES.items()
             if name in OPS
-            and (s.smooth or not self.smooth)
+            and (s.smooth or not self.smooth or self.kinks)
             and (self.internal or not s.internal)
             and (OPS[name].elementwise or not self.elementwise)
         ]
@@ -232,10 +241,16 @@ class Generator:
 
 
 def generate(
-    choices: Choices, *, ops: int = 12, smooth: bool = False, internal: bool = False, wide: bool = False
+    choices: Choices,
+    *,
+    ops: int = 12,
+    smooth: bool = False,
+    internal: bool = False,
+    wide: bool = False,
+    kinks: bool = False,
 ) -> Program:
     """A program of about so many ops."""
-    gen = Generator(choices, smooth=smooth, internal=internal, wide=wide)
+    gen = Generator(choices, smooth=smooth, internal=internal, wide=wide, kinks=kinks)
     with gen.builder:
         for _ in range(choices.integer(1, 3)):
             gen.input(Type(gen.dtype(), gen.shape()))

@@ -11,6 +11,7 @@ from tests.programs.check import BrokenError, check, check_backward, check_smoot
 from tests.programs.choices import Choices
 from tests.programs.generate import Program, generate
 from tests.programs.gradients import backward
+from tests.programs.nesting import NESTING, again, nesting_trial
 from tests.programs.shrink import shrink
 
 
@@ -43,16 +44,29 @@ def trial(seed: int, tries: int = 60) -> None:
         raise smallest(broken, tries) from None
 
 
+def nestings(seed: int, tries: int = 60) -> None:
+    """Examine a seed's nesting. Errors: as for `trial`."""
+    try:
+        nesting_trial(seed)
+    except BrokenError as broken:
+        raise smallest(broken, tries) from None
+
+
+def kind(stage: str) -> str:
+    """The stage without the transforms that led there: a smaller program starts anew."""
+    return NESTING if stage.startswith(NESTING) else stage
+
+
 def smallest(broken: BrokenError, tries: int) -> BrokenError:
     """The same failure with the smallest program found."""
     found = broken
 
     def fails(graph: Graph, leaves: Sequence[np.ndarray]) -> bool:
         nonlocal found
-        again = failure(lambda: recheck(broken.stage, graph, leaves))
-        if again is None or again.stage != broken.stage:
+        repeated = failure(lambda: recheck(broken.stage, graph, leaves))
+        if repeated is None or kind(repeated.stage) != kind(broken.stage):
             return False
-        found = again
+        found = repeated
         return True
 
     shrink(broken.graph, broken.leaves, fails, tries)
@@ -61,7 +75,9 @@ def smallest(broken: BrokenError, tries: int) -> BrokenError:
 
 def recheck(stage: str, graph: Graph, leaves: Sequence[np.ndarray]) -> None:
     """The check in which this stage is a step."""
-    if stage == "gradients":
+    if stage.startswith(NESTING):
+        again(graph, list(leaves))
+    elif stage == "gradients":
         check_smooth(graph, leaves, order=2)
     elif stage in ("donation", "fast_math"):
         check_variants(graph, leaves)
