@@ -18,6 +18,7 @@ np: Any = numpy
 X = np.array([3.0, -1.0, 2.0, 0.5])
 M = np.arange(6.0).reshape(2, 3)
 I = np.array([2, 0, 1])  # noqa: E741
+N = np.array([[1.0, np.nan, 4.0], [np.nan, np.nan, np.nan]])
 B = np.array([True, False, True, True])
 
 REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
@@ -59,6 +60,34 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "searchsorted-sorter-dtype": (lambda x: np.searchsorted(x, 1.0, sorter=[0.0, 1, 2, 3]), (X,)),
     "choose-by-float": (lambda x: np.choose(x, [1.0, 2.0]), (X,)),
     "putmask-size": (lambda x: np.putmask(x, [True], 5.0), (X,)),
+    "nanargmax-of-none": (lambda x: np.nanargmax(x * np.nan), (X,)),
+    "nanargmin-of-none-in-a-row": (lambda x: np.nanargmin(x, axis=1), (N,)),
+    "nanmean-integer-dtype": (lambda x: np.nanmean(x, dtype=int), (X,)),
+    "nanstd-bool-dtype": (lambda x: np.nanstd(x, dtype=bool), (X,)),
+    "nanvar-ddof-and-correction": (lambda x: np.nanvar(x, ddof=1, correction=0), (X,)),
+    "average-weights-without-axis": (lambda x: np.average(x, weights=[0, 0, 1]), (M,)),
+    "norm-order": (lambda x: np.linalg.norm(x, "nuc", 0), (M,)),
+    "norm-order-unknown": (lambda x: np.linalg.norm(x, "test"), (X,)),
+    "quantile-traced": (np.quantile, (X, np.array([0.5, 1.5]))),
+    "percentile-traced": (np.percentile, (X, np.array([150.0, 20.0]))),
+    "diff-negative": (lambda x: np.diff(x, -1), (X,)),
+    "interp-period": (lambda x: np.interp(x, [0.0, 1.0], [1.0, 2.0], period=0), (X,)),
+    "put-along-axis-flat": (lambda x, i: np.put_along_axis(x, i, 1.0, None), (M, np.array([[0], [1]]))),
+    "meshgrid-indexing": (lambda x: np.meshgrid(x, x, indexing="no"), (X,)),
+    "vsplit-of-a-vector": (lambda x: np.vsplit(x, 2), (X,)),
+    "dsplit-of-a-matrix": (lambda x: np.dsplit(x, 1), (M,)),
+    "histogram-bins-float": (lambda x: np.histogram(x, 2.4), (X,)),
+    "histogram-edges-fall": (lambda x: np.histogram_bin_edges(x, [1, 3, 1]), (X,)),
+    "histogram-range": (lambda x: np.histogram(x, range=[0.25, np.inf]), (X,)),
+    "histogramdd-range": (lambda x: np.histogramdd(x, range=[[0, 1], [np.nan, 1], [0, 1]]), (M,)),
+    "isin-kind": (lambda x: np.isin(x, x, kind="quicksort"), (X,)),
+    "unravel-float": (lambda x: np.unravel_index(x, (2, 2)), (X,)),
+    "ravel-multi-index-float": (lambda x: np.ravel_multi_index((x, x), (9, 9)), (X,)),
+    "pad-option-of-another-mode": (lambda x: np.pad(x, 1, "edge", end_values=0), (X,)),
+    "pad-statistic-of-another-mode": (lambda x: np.pad(x, 1, "wrap", reflect_type="even"), (X,)),
+    "pad-width-text": (lambda x: np.pad(x, "3", "linear_ramp"), (X,)),
+    "select-by-integers": (lambda i, x: np.select([i], [x]), (I, X[:3])),
+    "cov-fweights-float": (lambda x: np.cov(x, fweights=[1.5, 4.5, 1.5]), (M,)),
     "putmask-by-name": (lambda x, m: np.putmask(a=x, mask=m, values=5.0), (X, B)),
 }
 
@@ -107,6 +136,29 @@ SAME: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "equal-text": (lambda x: [x == "a", x != "a"], (X,)),
     "conj-bool": (lambda b: [b.conj(), b.conjugate()], (B,)),
     "conj": (lambda x: x.conj(), (X,)),
+    "nansum-by-position": (lambda x: np.nansum(x, 0, np.float32), (N,)),
+    "nansum-where": (lambda x: np.nansum(x, axis=1, where=[True, True, False], initial=2.0), (N,)),
+    "nanmean-where": (lambda x: np.nanmean(x, axis=1, where=[True, True, False]), (N,)),
+    "nanmean-integers-where": (lambda i: np.nanmean(i, where=[True, False, True]), (I,)),
+    "nanmax-initial": (lambda x: np.nanmax(x, axis=1, initial=2.0), (N,)),
+    "nanmin-initial-where": (lambda x: np.nanmin(x, 0, initial=9.0, where=[True, False, True]), (N,)),
+    "nanvar-correction": (lambda x: np.nanvar(x, correction=0.5), (N,)),
+    "nanvar-where": (lambda x, m: np.nanvar(x, axis=0, where=m), (M, M != 4)),
+    "nanvar-mean": (lambda x: np.nanvar(x, 1, mean=np.nanmean(x, 1, keepdims=True)), (M,)),
+    "nanstd-integers": (lambda i: np.nanstd(i, correction=1), (I,)),
+    "interp-at-infinite-values": (
+        lambda x: np.interp(x, [1, 2, 3, 4], [1.0, 2.0, np.inf, 4.0]),
+        (np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, np.nan]),),
+    ),
+    "interp-at-lost-values": (
+        lambda x: np.interp(x, [1, 2, 3, 4], [1.0, 2.0, np.nan, 4.0]),
+        (np.array([1.0, 2.0, 2.5, 3.0, 4.0, 0.0]),),
+    ),
+    "interp-from-infinity": (lambda x: np.interp(x, [-np.inf, 1.0], [3.0, 5.0]), (X,)),
+    "cov-columns-of-one-row": (lambda x: np.cov(x[:1], ddof=0, rowvar=False), (M,)),
+    "histogramdd": (lambda x: np.histogramdd(x, (2, 3, 4)), (M,)),
+    "put-along-axis-spreads": (lambda x, i: _along(x.copy(), i), (M, np.array([[0], [1]]))),
+    "solve-mixed": (np.linalg.solve, (np.eye(2, dtype=int), np.ones(2, np.float32))),
     "putmask-other-shape": (lambda x: _put(x.copy(), np.ones((3, 2), bool), [7.0, 8.0]), (M,)),
     "putmask-nothing": (lambda x: _put(x.copy(), np.ones((2, 3), bool), []), (M,)),
 }
@@ -117,6 +169,12 @@ def _put(x: Any, mask: Any, values: Any) -> Any:
     return x
 
 
+def _along(x: Any, i: Any) -> Any:
+    np.put_along_axis(x, i, 7.0, 0)
+    return x
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @pytest.mark.parametrize("name", SAME)
 def test_what_numpy_takes_means_the_same(name: str) -> None:
     fn, args = SAME[name]

@@ -29,7 +29,8 @@ SMOOTH = {
         solve(x, y, assume_a="gen"); solve(x, y, assume_a="lower triangular"); svd(x); svdvals(x); pinv(x)
         solve(x, y, assume_a="upper triangular"); solve(x, y, assume_a="diagonal")[:0]; qr(x); qr(x, mode="r")
         expm(x); expm(x * 9); expm(x * 0.01); block_diag(x, y, z); toeplitz(y); toeplitz(y, z[:, 0])
-        circulant(y)
+        circulant(y); inv(x, assume_a="sym"); inv(x, assume_a="her", lower=True)
+        inv(x, assume_a="upper triangular"); inv(x, assume_a="lower triangular")
         hankel(y); hankel(y, z[:, 1]); polar(x); polar(x, side="left"); lstsq(x, y)[0]; expm(x - x.T)
     """,
     "symmetric": """
@@ -50,8 +51,12 @@ OTHERS = {
         solve(x.astype("f4"), y.astype("f4")); solve_triangular(x.astype("f4"), y.astype("f4"))
         inv(x.astype("i8")); block_diag(x.astype("f4"), y.astype("f4")); expm(x.astype("f4")); expm(x[:0, :0])
         expm(-400 * np.abs(x)); toeplitz(y.astype("f4")); solve(x[:0, :0], y[:0])
+        np.float32(det(x.astype("f4"))); solve(x.astype("i8"), y.astype("f4"))
     """,
-    "symmetric": 'cholesky(x.astype("f4")); eigh(x.astype("f4"))[0]',
+    "symmetric": """
+        inv(x, assume_a="pos"); inv(x, assume_a="pos", lower=True)
+        cholesky(x.astype("f4")); eigh(x.astype("f4"))[0]
+    """,
 }
 
 

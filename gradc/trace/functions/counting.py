@@ -68,14 +68,21 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
             "a number of bins: np.histogram(x, bins=20)",
         )
     if np.ndim(plain(bins) if not any_traced(bins) else np.empty(bins.shape)) == 1:
+        if not any_traced(bins) and np.any(np.diff(plain(bins)) < 0):
+            fail("`bins` must increase monotonically, when an array", None, ShapeError)
         return bins
+    if not any_traced(bins) and np.asarray(plain(bins)).dtype.kind == "f":
+        fail("`bins` must be an integer, a string, or an array")
     count = int(plain(bins))
     if count < 1:
         fail("the number of bins must be positive", None, ShapeError)
     if range is not None:
         first, last = range
-        if not any_traced((first, last)) and plain(first) > plain(last):
-            fail("max must be larger than min in range parameter.", None, ShapeError)
+        if not any_traced((first, last)):
+            if plain(first) > plain(last):
+                fail("max must be larger than min in range parameter.", None, ShapeError)
+            if not np.all(np.isfinite([plain(first), plain(last)])):
+                fail(f"supplied range of [{first}, {last}] is not finite", None, ShapeError)
     else:
         first, last = (FUNCTIONS[np.min](x), FUNCTIONS[np.max](x)) if x.size else (0.0, 1.0)
     dtype = common_dtype(operand(first), operand(last), x)
@@ -107,8 +114,6 @@ def histogram(
         fail(f"np.histogram of {x.size} elements and {w.size} weights", None, ShapeError)
     if w is not None and w.dtype.kind == "b":
         w = w.astype(np.intp)
-    if not any_traced(edges) and np.any(np.diff(plain(edges)) < 0):
-        fail("`bins` must increase monotonically, when an array", None, ShapeError)
     n = len(edges) - 1
     if w is None:
         line = ordered(x, 0)[0]
@@ -125,7 +130,7 @@ def histogram(
 @implements(np.histogramdd)
 def histogramdd(
     sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
-) -> tuple[Tracer, tuple[Any, ...]]:
+) -> tuple[Tracer, list[Any]]:
     """Counts over the bins of several coordinates: `sample` has a row for each point, or is their tuple."""
     points = FUNCTIONS[np.stack](sample, 1) if isinstance(sample, list | tuple) else traced(sample)
     if points.ndim == 1:
@@ -153,7 +158,7 @@ def histogramdd(
             shape[i] = -1
             result = result / FUNCTIONS[np.reshape](FUNCTIONS[np.diff](e), shape)
         result = result / FUNCTIONS[np.sum](sums)
-    return result, tuple(edges)
+    return result, edges
 
 
 @implements(np.histogram2d)
@@ -199,6 +204,8 @@ def isin(
     kind: str | None = None,
 ) -> Tracer:
     """Whether each element is among others: compared with all of few, looked up among many."""
+    if kind not in (None, "sort", "table"):
+        fail(f"Invalid kind: {kind!r}. Please use None, 'sort' or 'table'.", None, ShapeError)
     x, others = traced(element), FUNCTIONS[np.ravel](traced(test_elements))
     if others.size <= 16:
         found = FUNCTIONS[np.any](FUNCTIONS[np.equal](x[..., None], others), -1)
@@ -210,6 +217,13 @@ def isin(
 
 
 # Flat indices.
+
+
+def _whole(i: Any) -> Any:
+    """Indices. Errors: `TraceError` for floats."""
+    if common_dtype(i).kind == "f":
+        fail("only int indices permitted", "i.astype(int)")
+    return i
 
 
 def _mode(mode: Any, i: Any, size: int, axis: int, shape: tuple[int, ...]) -> Value:
@@ -228,7 +242,7 @@ def _mode(mode: Any, i: Any, size: int, axis: int, shape: tuple[int, ...]) -> Va
 def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Tracer:
     """The index into the flat array for an index of each axis."""
     sizes = shape_of(dims)
-    indices = [operand(i) for i in multi_index]
+    indices = [_whole(operand(i)) for i in multi_index]
     modes = mode if isinstance(mode, tuple) else (mode,) * len(sizes)
     if len(indices) != len(sizes):
         fail(f"np.ravel_multi_index of {len(indices)} indices for {len(sizes)} sizes", None, ShapeError)
@@ -247,7 +261,7 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: s
 def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Tracer, ...]:
     """An index for each axis, for indices into the flat array."""
     sizes = shape_of(shape)
-    i = traced(indices)
+    i = _whole(traced(indices))
     total = math.prod(sizes)
     value = cast(i.value, I64)
     ok = (value >= 0) & (value < total)

@@ -389,6 +389,8 @@ def triu(m: Any, k: int = 0) -> Tracer:
 @implements(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tracer:
     x = traced(a)
+    if n < 0:
+        fail(f"order must be non-negative but got {n}", None, ShapeError)
     along = axis_of(axis, x.ndim)
     ends = []
     for end in (prepend, append):

@@ -210,6 +210,8 @@ def append(arr: Any, values: Any, axis: Any = None) -> Tracer:
 
 @implements(np.meshgrid)
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
+    if indexing not in ("xy", "ij"):
+        fail("Valid values for `indexing` are 'xy' and 'ij'.", None, ShapeError)
     parts = [FUNCTIONS[np.ravel](x) for x in xi]
     order = list(range(len(parts)))
     if indexing == "xy" and len(parts) > 1:
@@ -334,20 +336,27 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tracer]:
     return array_split(x, where, axis)
 
 
+def _splits(ary: Any, least: int, name: str) -> Tracer:
+    x = tracer(ary)
+    if x.ndim < least:
+        fail(f"{name} only works on arrays of {least} or more dimensions", None, ShapeError)
+    return x
+
+
 @implements_view(np.hsplit)
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
-    x = tracer(ary)
+    x = _splits(ary, 1, "hsplit")
     return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
 @implements_view(np.vsplit)
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
-    return split(ary, indices_or_sections, 0)
+    return split(_splits(ary, 2, "vsplit"), indices_or_sections, 0)
 
 
 @implements_view(np.dsplit)
 def dsplit(ary: Any, indices_or_sections: Any) -> list[Tracer]:
-    return split(ary, indices_or_sections, 2)
+    return split(_splits(ary, 3, "dsplit"), indices_or_sections, 2)
 
 
 @implements(np.unstack) if hasattr(np, "unstack") else lambda fn: fn

@@ -30,9 +30,8 @@ def matrix(x: Any, name: str, *, square: bool = False) -> Tracer:
 
 
 def result_dtype(*xs: Tracer) -> np.dtype:
-    """float32 if all floats are and there are some; else float64. The computation itself is in float64."""
-    kinds = {x.dtype for x in xs}
-    return F32 if F32 in kinds and F64 not in kinds else F64
+    """float32 if all are; else float64. The computation itself is in float64."""
+    return F32 if all(x.dtype == F32 for x in xs) else F64
 
 
 def wide(x: Tracer) -> Value:

@@ -20,6 +20,13 @@ from gradc.trace.tracer import Tracer
 Widths = list[tuple[int, int]]
 
 _STATISTICS = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+_OPTIONS = {
+    "constant": "constant_values",
+    "linear_ramp": "end_values",
+    "reflect": "reflect_type",
+    "symmetric": "reflect_type",
+}
+"""The one option that a mode has."""
 _REPEATED = ("edge", "reflect", "symmetric", "wrap")
 
 
@@ -31,6 +38,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tr
         fail("index can't contain negative values", None, ShapeError)
     if callable(mode):
         fail("gradc traces np.pad without a function as the mode", "np.concatenate of the edges and x")
+    if unknown := set(kwargs) - {_OPTIONS.get(mode, "stat_length" if mode in _STATISTICS else "")}:
+        fail(f"unsupported keyword arguments for mode {mode!r}: {sorted(unknown)}", None, ShapeError)
     if mode == "constant":
         return _constant(x, widths, kwargs.get("constant_values", 0))
     if mode == "empty":
@@ -56,6 +65,8 @@ def _widths(given: Any, ndim: int) -> Widths:
     given = plain(given)
     if isinstance(given, dict):
         given = [np.broadcast_to(given.get(i, given.get(i - ndim, 0)), 2) for i in range(ndim)]
+    if np.asarray(given).dtype.kind not in "iu":
+        fail("`pad_width` must be of integral type.")
     try:
         return [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(given), (ndim, 2))]
     except ValueError as error:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import ShapeError
+from gradc.ir import DomainError, ShapeError, emit
 from gradc.trace.functions.ordering import ordered
 from gradc.trace.functions.reductions import kept
 from gradc.trace.functions.shapes import axes_of, reshaped, transposed
-from gradc.trace.lift import any_traced, operand, plain, supported, traced
+from gradc.trace.lift import any_traced, operand, plain, supported, traced, wrap
 from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
@@ -118,7 +118,13 @@ def _checked(name: str, rows: Tracer, q: Any, scale: int, method: str) -> Any:
     if method not in METHODS:
         fail(f"{method!r} is not a valid method", f"one of {', '.join(METHODS)}", ShapeError)
     q = operand(q)
-    if not any_traced(q):
+    if any_traced(q):
+        value = traced(q).value
+        message = f"the fractions of np.{name} must be in the range [0, {scale}]"
+        inside = (value >= 0) & (value <= scale)
+        value = emit("require", value, inside, message=message, error=DomainError.__name__)
+        q = wrap(value, weak=traced(q).weak)
+    else:
         q = np.asarray(plain(q))
         if np.any((q < 0) | (q > scale)):
             fail(f"the fractions of np.{name} must be in the range [0, {scale}]", None, ShapeError)

@@ -12,7 +12,7 @@ import numpy as np
 from gradc.ir import ShapeError, Value, emit
 from gradc.trace.functions.shapes import axes_of, axis_of, reshaped
 from gradc.trace.functions.ufuncs import isnan as value_isnan
-from gradc.trace.lift import cast, operand, supported, traced, wrap
+from gradc.trace.lift import any_traced, cast, operand, supported, traced, wrap
 from gradc.trace.methods import converted
 from gradc.trace.registry import FUNCTIONS
 from gradc.trace.source import fail
@@ -191,6 +191,15 @@ def without_zero(x: Tracer, function: Callable[[Tracer], Tracer]) -> Tracer:
     return where(zero, np.zeros((), x.dtype), function(where(zero, np.ones((), x.dtype), x)))
 
 
+def corrected(ddof: Any, correction: Any) -> Any:
+    """What is taken from the number of elements, under either of its two names."""
+    if correction is None or correction is np._NoValue:
+        return ddof
+    if any_traced(ddof) or ddof != 0:
+        fail("ddof and correction can't be provided simultaneously.", None, ShapeError)
+    return correction
+
+
 @implements(np.var)
 def var(
     a: Any,
@@ -206,9 +215,7 @@ def var(
 ) -> Tracer:
     """The mean of the squared distances from the mean, with n - ddof in place of n."""
     x = traced(a)
-    if ddof != 0 and correction is not None and correction is not np._NoValue:
-        fail("ddof and correction can't be provided simultaneously.", None, ShapeError)
-    ddof = ddof if correction is None or correction is np._NoValue else correction
+    ddof = corrected(ddof, correction)
     wanted = supported(_dtype_of(np.var, x.dtype) if dtype is None else np.dtype(dtype), "np.var")
     x = wrap(cast(x.value, wanted))
     center = _mean(x, axis, keepdims=True, where=where) if mean is None or mean is np._NoValue else mean
@@ -241,7 +248,9 @@ def average(
         return result, np.full(result.shape, _count(x, axis), result.dtype)
     w = operand(weights)
     if w.shape != x.shape:
-        axes = axes_of(axis, x.ndim) if axis is not None else ()
+        if axis is None:
+            fail("Axis must be specified when shapes of a and weights differ.")
+        axes = axes_of(axis, x.ndim)
         if w.shape != tuple(x.shape[i] for i in axes):
             fail(f"weights of shape {w.shape} do not fit an array of shape {x.shape}", None, ShapeError)
         order = np.argsort(axes)
@@ -286,6 +295,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
 
 def _vector_norm(v: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Tracer:
     size = FUNCTIONS[np.absolute](v)
+    if isinstance(ord, str):
+        fail(f"Invalid norm order {ord!r} for vectors", None, ShapeError)
     if ord is None or ord == 2:
         return root(sum(v * v, axes, keepdims=keepdims))
     if ord in (math.inf, -math.inf):
@@ -302,11 +313,19 @@ def _vector_norm(v: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
 def _without_nan(original: Any, reduction: Callable[..., Any], otherwise: float) -> None:
     """np.nansum and the like: NaN counts as the value that changes nothing."""
 
-    def function(a: Any, axis: Any = None, **kwargs: Any) -> Any:
+    def function(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Tracer:
         x = traced(a)
         if x.dtype.kind == "f":
             x = FUNCTIONS[np.where](FUNCTIONS[np.isnan](x), np.asarray(otherwise, x.dtype), x)
-        return reduction(x, axis, **kwargs)
+        return reduction(x, axis, dtype, None, keepdims, initial, where)
 
     function.__name__ = original.__name__
     implements(original)(function)
@@ -316,7 +335,24 @@ _without_nan(np.nansum, sum, 0)
 _without_nan(np.nanprod, prod, 1)
 
 
+def inexact(x: Tracer, dtype: Any) -> None:
+    """Errors: `TraceError` for another than a float dtype, which statistics without NaN do not compute in."""
+    if dtype is not None and np.dtype(dtype).kind != "f":
+        fail(f"If a is inexact, then dtype must be inexact, not {np.dtype(dtype)}: a is {x.dtype}")
+
+
+def numbers_in(x: Tracer, where: Any) -> Tracer:
+    """Where the numbers are that count: not NaN, and chosen by `where`."""
+    found = wrap(~value_isnan(x.value))
+    return found & FUNCTIONS[np.not_equal](operand(where), 0) if _given(where) else found
+
+
 @implements(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Tracer:
+def nanmean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = None
+) -> Tracer:
     x = traced(a)
-    return mean(x, axis, dtype, out, keepdims, where=wrap(~value_isnan(x.value)))
+    if x.dtype.kind != "f":
+        return mean(x, axis, dtype, out, keepdims, where=where)
+    inexact(x, dtype)
+    return mean(x, axis, dtype, out, keepdims, where=numbers_in(x, where))

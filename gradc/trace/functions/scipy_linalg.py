@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import emit
+from gradc.ir import ShapeError, emit
 from gradc.ir.ops.matrices import is_diagonal, lower_part, upper_part
 from gradc.trace.functions.matrices import (
     SINGULAR,
@@ -125,8 +125,32 @@ def solve(
     return solved(x, b, name, transpose=transposed)
 
 
-implements_scipy("scipy.linalg.inv")(lambda a, overwrite_a=False, check_finite=True, **_: inv(a))
-implements_scipy("scipy.linalg.det")(lambda a, overwrite_a=False, check_finite=True: det(a))
+@implements_scipy("scipy.linalg.inv")
+def inverse_of(
+    a: Any,
+    overwrite_a: bool = False,
+    check_finite: bool = True,
+    *,
+    assume_a: str | None = None,
+    lower: bool = False,
+) -> Tracer:
+    """Only the part of the matrix counts that `assume_a` says there is."""
+    x = matrix(a, _name("inv"), square=True)
+    if assume_a in (None, "gen", "general"):
+        return inv(x)
+    upper, below = FUNCTIONS[np.triu], FUNCTIONS[np.tril]
+    if assume_a in ("upper triangular", "lower triangular"):
+        return inv((upper if assume_a[0] == "u" else below)(x))
+    if assume_a not in ("sym", "symmetric", "her", "hermitian", "pos", "positive definite"):
+        fail(f"{assume_a!r} is nothing that {_name('inv')} assumes", "assume_a='general'", ShapeError)
+    half = below if lower else upper
+    return inv(half(x) + FUNCTIONS[np.swapaxes](half(x, -1 if lower else 1), -1, -2))
+
+
+@implements_scipy("scipy.linalg.det")
+def determinant(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Tracer:
+    """In float64 for every dtype."""
+    return det(matrix(a, _name("det"), square=True).astype(np.float64))
 
 
 @implements_scipy("scipy.linalg.norm")

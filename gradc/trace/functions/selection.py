@@ -37,6 +37,10 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Tracer:
 @implements(np.select)
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tracer:
     result = operand(default)
+    condlist = [operand(c) for c in condlist]
+    for place, c in enumerate(condlist):
+        if common_dtype(c) != _BOOL:
+            fail(f"invalid entry {place} in condlist: should be boolean, not {common_dtype(c)}", "c != 0")
     dtype = common_dtype(*[operand(x) for x in choicelist], result)
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
         result = where(condition, choice, result)

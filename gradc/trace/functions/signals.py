@@ -79,6 +79,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         )
     where, concatenate = FUNCTIONS[np.where], FUNCTIONS[np.concatenate]
     if period is not None:
+        if not any_traced(period) and period == 0:
+            fail("period must be a non-zero value", None, ShapeError)
         size = FUNCTIONS[np.absolute](period) if any_traced(period) else abs(period)
         at, places = at % size, places % size
         order = FUNCTIONS[np.argsort](places)
@@ -92,7 +94,12 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         i = FUNCTIONS[np.clip](searchsorted(places, at, "right") - 1, 0, n - 2)
         a, b = places[i], places[i + 1]
         slope = (values[i + 1] - values[i]) / (b - a)
-        y = where(at == b, values[i + 1], slope * (at - a) + values[i])
+        low, high = values[i], values[i + 1]
+        y = where(at == b, high, slope * (at - a) + low)
+        # Beside infinite values: the value of the place itself, else from the other side, as NumPy has it.
+        isnan = FUNCTIONS[np.isnan]
+        lost = isnan(y) & ~isnan(at)
+        y = where(lost, where((at == a) | (low == high), low, slope * (at - b) + high), y)
     y = where(at < places[0], values[0] if left is None else left, y)
     return where(at > places[-1], values[-1] if right is None else right, y)
 

@@ -69,7 +69,8 @@ def comb(N: Any, k: Any, *, exact: Any = False, repetition: bool = False) -> Any
     if exact:
         fail("gradc does not trace scipy.special.comb with exact=True", "exact=False")
     if repetition:
-        return comb(traced(N) + k - 1, k)
+        none = FUNCTIONS[np.equal](N, 0) & FUNCTIONS[np.equal](k, 0)  # one way to choose nothing of nothing
+        return FUNCTIONS[np.where](none, 1.0, comb(traced(N) + k - 1, k))
     n, m = _float(N), _float(k)
     inside = (m <= n) & (n >= 0) & (m >= 0)
     return FUNCTIONS[np.where](inside, special("binom", n, m), 0.0)

@@ -55,14 +55,17 @@ def put_values(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     check_writable(arr)
+    i = operand(indices)
+    shape = shape_of(i)
+    if len(shape) != (1 if axis is None else arr.ndim):
+        fail(f"put_along_axis takes indices of as many axes as the array, not {shape}", None, ShapeError)
     if axis is None:
         put_values(arr, indices, values)
         return
-    along, i = axis_of(axis, arr.ndim), operand(indices)
-    shape = shape_of(i)
+    along = axis_of(axis, arr.ndim)
     places = [
         i if k == along else np.arange(n).reshape([-1 if m == k else 1 for m in range(arr.ndim)])
-        for k, n in enumerate(shape[:along] + arr.shape[along : along + 1] + shape[along + 1 :])
+        for k, n in enumerate(arr.shape)
     ]
     setitem(arr, tuple(places), values)
 
