@@ -69,7 +69,7 @@ def build(
         observer.stage("grad", graph, 0.0)
     planned = pipeline.run(graph, fast_math=options.fast_math, donate=donate, observer=observer)
     start = time.perf_counter()
-    executable = load(planned)
+    executable = load(planned, threads=options.threads)
     if observer is not None:
         observer.stage("codegen", planned, time.perf_counter() - start)
     if observer is not None and observer.wants_code:

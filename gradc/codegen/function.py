@@ -118,7 +118,10 @@ class Function:
             f"ptr {'' if o in shared_out else 'noalias '}%out{o}" for o in range(len(self.kernel.outputs))
         ]
         self.block(self.kernel.body)
-        head = f"define internal void @{self.symbol}({', '.join([*parameters, 'ptr %context'])}) #1 {{"
+        chunk = ["i64 %chunk"] if self.kernel.chunks > 1 else []
+        head = (
+            f"define internal void @{self.symbol}({', '.join([*parameters, 'ptr %context', *chunk])}) #1 {{"
+        )
         allocas = [f"  {name} = alloca {t}, align 64" for name, t in self.allocas.items()]
         return "\n".join([head, "entry:", *allocas, *self.lines, "  ret void", "}"])
 
@@ -143,7 +146,17 @@ class Function:
                     self.names[statement.result] = self.let(f"load {t}, ptr {variable}, align 64")
 
     def loop(self, loop: Loop) -> None:
-        """A counted loop; one that runs once is just its body."""
+        """A counted loop; one that runs once is just its body. Of a parallel one, a call does one step."""
+        if loop.parallel:
+            mine, rest = self.fresh("mine"), self.fresh("rest")
+            inside = self.let(f"icmp ult i64 %chunk, {loop.stop}")
+            self.do(f"br i1 {inside}, label %{mine}, label %{rest}")
+            self.label(mine)
+            self.variables[loop.variable] = "%chunk"
+            self.block(loop.body)
+            self.do("ret void")
+            self.label(rest)
+            return
         if loop.start >= loop.stop:
             return
         if loop.start + loop.step >= loop.stop:

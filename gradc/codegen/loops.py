@@ -176,17 +176,20 @@ class Read:
 
 @dataclass(eq=False)
 class Loop:
-    """`for variable in start..stop by step`."""
+    """`for variable in start..stop by step`; the steps of a `parallel` one, which is outermost, are chunks
+    that any thread may take."""
 
     variable: str
     start: int
     stop: int
     step: int
     body: list[Statement] = field(default_factory=list)
+    parallel: bool = False
 
     def __str__(self) -> str:
         by = f" by {self.step}" if self.step != 1 else ""
-        return f"for {self.variable} in {self.start}..{self.stop}{by}:"
+        how = " in parallel" if self.parallel else ""
+        return f"for {self.variable} in {self.start}..{self.stop}{by}{how}:"
 
 
 Statement = Let | Load | Store | Check | Assign | Read | Loop
@@ -202,6 +205,17 @@ class KernelCode:
     outputs: tuple[Type, ...]
     body: list[Statement]
     overwrites: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def chunks(self) -> int:
+        """How many parts may be done in any order, by several threads; 1 if it is not made of parts.
+
+        What follows the parallel loop is one more.
+        """
+        for i, statement in enumerate(self.body):
+            if isinstance(statement, Loop) and statement.parallel:
+                return statement.stop + any(isinstance(s, Loop) for s in self.body[i + 1 :])
+        return 1
 
     @property
     def key(self) -> str:

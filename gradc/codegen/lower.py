@@ -64,11 +64,11 @@ class Emitter:
     def open(self, variable: str) -> None:
         self.frames.append(Frame(variable))
 
-    def close(self, start: int, stop: int, step: int) -> None:
+    def close(self, start: int, stop: int, step: int, parallel: bool = False) -> None:
         frame = self.frames.pop()
         assert frame.variable is not None
         if frame.body:
-            self.frames[-1].body.append(Loop(frame.variable, start, stop, step, frame.body))
+            self.frames[-1].body.append(Loop(frame.variable, start, stop, step, frame.body, parallel))
 
     def depth_of(self, index: Affine) -> int:
         names = {name for name, _ in index.terms}

@@ -86,6 +86,7 @@ class Module:
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
     products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
+    is_parallel: bool = False
 
     # -- what functions ask for
 
@@ -134,6 +135,18 @@ class Module:
             self.kernels[symbol] = code
             self.functions[symbol] = Function(self, code, symbol).text()
         return self.symbols[key]
+
+    def task(self, symbol: str, pointers: int) -> None:
+        """The form of a kernel that threads call: its pointers come in a table."""
+        self.is_parallel = True
+        self.functions.setdefault(PARALLEL, PARALLEL_TEXT)
+        lines = [f"define internal void @{symbol}.task(ptr %table, i64 %chunk, ptr %context) #1 {{"]
+        for i in range(pointers):
+            lines.append(f"  %at{i} = getelementptr ptr, ptr %table, i64 {i}")
+            lines.append(f"  %p{i} = load ptr, ptr %at{i}, align 8")
+        given = "".join(f"ptr %p{i}, " for i in range(pointers))
+        lines += [f"  call void @{symbol}({given}ptr %context, i64 %chunk)", "  ret void", "}"]
+        self.functions[f"{symbol}.task"] = "\n".join(lines)
 
     def product(self, node: Node) -> tuple[str, int]:
         """The symbol of a matrix product and its bytes of scratch."""
@@ -185,6 +198,30 @@ class Module:
         return "\n\n".join([head, *_outlined(self.functions.values()), declarations, *attributes]) + "\n"
 
 
+PARALLEL = "gradc.parallel"
+PARALLEL_TEXT = """define internal void @gradc.parallel(ptr %task, ptr %table, i64 %chunks, ptr %context) #1 {
+entry:
+  %run.at = getelementptr i64, ptr %context, i64 1
+  %run = load ptr, ptr %run.at, align 8
+  %alone = icmp eq ptr %run, null
+  br i1 %alone, label %each, label %together
+each:
+  %chunk = phi i64 [ 0, %entry ], [ %next, %each ]
+  call void %task(ptr %table, i64 %chunk, ptr %context)
+  %next = add i64 %chunk, 1
+  %more = icmp ult i64 %next, %chunks
+  br i1 %more, label %each, label %out
+together:
+  %helpers.at = getelementptr i64, ptr %context, i64 2
+  %helpers = load i64, ptr %helpers.at, align 8
+  call void %run(ptr %task, ptr %table, i64 %chunks, ptr %context, i64 %helpers)
+  br label %out
+out:
+  ret void
+}"""
+"""Do all chunks: by the function and the number of helpers that the context has, or one after another."""
+
+
 @dataclass(frozen=True)
 class Compiled:
     """What code generation gives: the module's text, its workspace, messages, kernels and captured arrays in
@@ -196,6 +233,8 @@ class Compiled:
     kernels: dict[str, KernelCode]
     calls: tuple[str, ...]
     captured: tuple[np.ndarray, ...]
+    is_parallel: bool
+    """Whether there are kernels that threads may share."""
 
 
 def generate(graph: Graph, target: Target) -> Compiled:
@@ -205,7 +244,9 @@ def generate(graph: Graph, target: Target) -> Compiled:
     arena = Driver(module, graph, ENTRY, calls).write("")
     captured = [node for node in graph.nodes if node.op.name == "captured"]
     arrays = tuple(graph.constants[node.attrs["name"]] for node in captured)
-    return Compiled(module.text(), arena, tuple(module.messages), module.kernels, tuple(calls), arrays)
+    return Compiled(
+        module.text(), arena, tuple(module.messages), module.kernels, tuple(calls), arrays, module.is_parallel
+    )
 
 
 class Driver:
@@ -279,7 +320,10 @@ class Driver:
             overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
             code = lower_kernel(node.attrs["body"], self.module.target.vector_bytes, overwrites)
             symbol = self.module.kernel(code)
-            self.call(symbol, [*inputs, *outputs, "%context"])
+            if code.chunks > 1:
+                self.split(symbol, [*inputs, *outputs], code.chunks)
+            else:
+                self.call(symbol, [*inputs, *outputs, "%context"])
         elif name == "matmul":
             symbol, scratch = self.module.product(node)
             self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
@@ -300,6 +344,19 @@ class Driver:
     def call(self, symbol: str, arguments: Sequence[str]) -> None:
         self.calls.append(symbol)
         self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
+
+    def split(self, symbol: str, pointers: list[str], chunks: int) -> None:
+        """Call a kernel chunk by chunk, by whatever threads there are: the pointers go through a table."""
+        self.module.task(symbol, len(pointers))
+        table = self.fresh("%table")
+        self.lines.append(f"  {table} = alloca [{len(pointers)} x ptr], align 8")
+        for i, pointer in enumerate(pointers):
+            self.lines.append(f"  {table}.{i} = getelementptr ptr, ptr {table}, i64 {i}")
+            self.lines.append(f"  store ptr {pointer}, ptr {table}.{i}, align 8")
+        self.calls.append(symbol)
+        self.lines.append(
+            f"  call void @{PARALLEL}(ptr @{symbol}.task, ptr {table}, i64 {chunks}, ptr %context)"
+        )
 
     def routine(self, routine: Routine | Sorting, inputs: list[str], outputs: list[str]) -> None:
         """Call a function that comes as text of its own."""

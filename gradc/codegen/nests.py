@@ -19,6 +19,7 @@ from gradc.codegen.movement import SPECIAL, lower_written_out
 from gradc.codegen.running import REDUCTION, lower_running
 from gradc.ir.graph import Graph, Value
 from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
+from gradc.ir.ops.special import SCIPY_NAMES
 
 BLOCK = 128
 """Terms that one accumulator adds up before it is added to the next level."""
@@ -31,6 +32,18 @@ SMALL_BODY = 12
 
 ALONE = {**SPECIAL, "fold": lower_fold}
 """Ops with loops of their own."""
+
+CHUNK = "chunk"
+CHUNK_EFFORT = 400_000
+"""So many ops on single elements are worth handing to a thread: tens of microseconds."""
+MOST_CHUNKS = 64
+WEIGHT = {
+    **dict.fromkeys(("constant", "broadcast", "reshape", "transpose", "slice", "iota", "windows"), 0),
+    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "where", "copy", "cast", "eq", "ne", "lt", "le"), 1),
+    **dict.fromkeys(("gt", "ge", "and", "or", "xor", "invert", "maximum", "minimum", "stop_gradient"), 1),
+    **dict.fromkeys(("pad", "scale", "product", "reduce_sum", "reduce_max", "reduce_min"), 2),
+}
+"""The effort of ops for each element; others are 8."""
 
 Offsets = Mapping[int, Affine]
 """Where the blocks that an element is in begin, by axis."""
@@ -132,6 +145,39 @@ class Nest:
         """All loops. Nothing at all happens where nothing is written, not even a check."""
         if 0 in [self.domain[a] for a in self.kept]:
             return
+        axis, step = self.chunks()
+        if axis is None:
+            self.loops()
+            return
+        size, index = self.sizes[axis], self.index[axis]
+        whole = size // step
+        self.emitter.open(CHUNK)
+        self.sizes[axis], self.index[axis] = step, index + Affine.variable(CHUNK) * step
+        self.loops()
+        self.emitter.close(0, whole, 1, parallel=True)
+        if size > whole * step:
+            self.sizes[axis], self.index[axis] = size - whole * step, index + whole * step
+            self.loops()
+
+    def chunks(self) -> tuple[int | None, int]:
+        """The outermost loop, if it is long enough to be split over threads, and how much of it is a chunk.
+
+        That depends on shapes alone, and a chunk computes what it would in a whole: results do not depend on
+        the number of threads.
+        """
+        axes = [a for a in self.kept if a in self.sizes]
+        if not axes or any(n.op.name in SCIPY_NAMES for n in self.graph.nodes):
+            return None, 0
+        axis = axes[0]
+        unit = 4 * self.emitter.widest if axis == self.vector else 1
+        effort = prod(self.domain) * sum(WEIGHT.get(n.op.name, 8) for n in self.graph.nodes)
+        count = min(effort // CHUNK_EFFORT, MOST_CHUNKS, self.sizes[axis] // unit)
+        if count < 2:
+            return None, 0
+        return axis, -(-self.sizes[axis] // count // unit) * unit
+
+    def loops(self) -> None:
+        """The loops over the kept axes, and what is inside."""
         loops = [a for a in self.kept if a in self.sizes and a != self.vector]
         for a in loops:
             self.emitter.open(f"i{a}")

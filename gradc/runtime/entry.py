@@ -47,6 +47,7 @@ def make_entry(
     keep_alive: object,
     context_bytes: int,
     on_status: Callable[[int], object],
+    parallel: tuple[int, int] = (0, 0),
 ) -> Entry:
     """A function of flat leaves that runs the compute function at `address`.
 
@@ -61,6 +62,9 @@ def make_entry(
     types, dtypes, shapes; arrays C-contiguous and aligned) give `MISS`, and nothing has happened. A call
     raises `MemoryError` where its arena or results do not fit, and what `on_status` raises. With
     `release_gil` other Python threads run meanwhile.
+
+    `parallel`, the address of a function that runs chunks and how many threads may help it, go to the second
+    and third word of the context (see `gradc.runtime.threads`).
 
     `keep_alive`, the owner of the compute code, lives as long as the function; it must not lead back to the
     function, for the cycle collector does not look into it (`entry_spec.unseen`). Raises `ValueError` for
@@ -77,6 +81,7 @@ def make_entry(
         keep_alive,
         context_bytes,
         on_status,
+        parallel,
     )
     routine = native_routine()
     return routine.wrap(call) if routine else python_entry(call)
@@ -93,6 +98,7 @@ def make_python_entry(
     keep_alive: object,
     context_bytes: int,
     on_status: Callable[[int], object],
+    parallel: tuple[int, int] = (0, 0),
 ) -> Entry:
     """What `make_entry` makes, in Python and ctypes: far slower, and the meaning the native one must have."""
     return python_entry(
@@ -107,6 +113,7 @@ def make_python_entry(
             keep_alive,
             context_bytes,
             on_status,
+            parallel,
         )
     )
 

@@ -25,6 +25,8 @@ from gradc.runtime.pool import FLOOR, pool
 PLAN: Final = (
     "compute",  # the compute function
     "release_gil",  # whether it runs without the GIL
+    "run",  # the function that does the chunks of kernels, or null
+    "helpers",  # how many threads may help it
     "on_status",  # the callable that raises for its status
     "miss",  # the object MISS
     "none",  # the object None
@@ -120,6 +122,8 @@ def plan_words(call: Call, on_status: object) -> np.ndarray[Any, np.dtype[np.uin
     plan = {
         "compute": call.address,
         "release_gil": int(call.release_gil),
+        "run": call.parallel[0],
+        "helpers": call.parallel[1],
         "on_status": id(on_status),
         "miss": id(MISS),
         "none": id(None),

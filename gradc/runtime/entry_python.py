@@ -26,6 +26,8 @@ def python_entry(call: Call) -> Entry:
         arena = aligned_bytes(max(call.arena_bytes, 1))
         context = aligned_bytes(call.context_bytes)
         context[:] = 0
+        if call.parallel[0]:
+            context[8:24].view(np.int64)[:] = call.parallel
         compute(
             pointers([*given, *call.constants]),
             pointers(results),

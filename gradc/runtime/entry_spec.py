@@ -84,6 +84,7 @@ class Call:
     keep_alive: object
     context_bytes: int
     on_status: Callable[[int], object]
+    parallel: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not self.address:
@@ -92,6 +93,8 @@ class Call:
             raise ValueError(
                 f"a context holds its int64 status at least: {self.context_bytes} bytes are too few"
             )
+        if self.parallel[0] and self.context_bytes < 24:
+            raise ValueError(f"a context of {self.context_bytes} bytes has no room for who runs chunks")
         if self.arena_bytes < 0:
             raise ValueError(f"an arena cannot have {self.arena_bytes} bytes")
         object.__setattr__(self, "keep_alive", unseen(self.keep_alive))

@@ -196,6 +196,17 @@ define internal ptr @run(ptr %plan, ptr %args, ptr %frame) {
   br label %z.latch
   again %z
 
+  %run = field ptr %plan Plan.run
+  %single = icmp eq ptr %run, null
+  br i1 %single, label %allocation, label %parallel
+parallel:
+  %helpers = field i64 %plan Plan.helpers
+  %run.place = getelementptr i8, ptr %frame, i64 8
+  store ptr %run, ptr %run.place
+  %helpers.place = getelementptr i8, ptr %frame, i64 16
+  store i64 %helpers, ptr %helpers.place
+  br label %allocation
+allocation:
   ; Large results come from the pool: its handler takes the place of the usual one meanwhile.
   %handler = field ptr %plan Plan.handler
   %pooled = icmp ne ptr %handler, null
@@ -205,7 +216,7 @@ hook:
   %unhooked = icmp eq ptr %usual, null
   br i1 %unhooked, label %close, label %prepare
 prepare:
-  %before = phi ptr [ null, %z.done ], [ %usual, %hook ]
+  %before = phi ptr [ null, %allocation ], [ %usual, %hook ]
   %output_leaves = field ptr %plan Plan.output_leaves
   loop %o to %outputs
   %o.place = mul i64 %o, LEAF_BYTES

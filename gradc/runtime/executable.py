@@ -14,6 +14,7 @@ from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
 from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
 from gradc.ir.graph import Graph
+from gradc.runtime import threads
 from gradc.runtime.buffers import address_of, aligned_bytes, pointers
 from gradc.runtime.entry import make_entry
 from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
@@ -34,12 +35,13 @@ class Executable:
     `address` is the C function `void f(void **in, void **out, char *arena, void *context)`, `memory` the
     bytes of arena it needs (64-byte aligned), `kernels` the names of what it calls, in order. `in` holds the
     graph's inputs, then `constants`. The context's first field is an int64 status: 0, or the number of a
-    message in `messages`.
+    message in `messages`; then come the address of a function that does the chunks of kernels, or 0, and how
+    many threads may help it.
     """
 
     context_bytes = 64
 
-    def __init__(self, graph: Graph, target: Target | None = None) -> None:
+    def __init__(self, graph: Graph, target: Target | None = None, allowed: int | None = 1) -> None:
         self.graph = graph
         self.target = target or host()
         self.compiled: Compiled = generate(graph, self.target)
@@ -47,6 +49,8 @@ class Executable:
         self.address = self.code.address(ENTRY)
         self.memory = self.compiled.arena
         self.kernels = self.compiled.calls
+        helping = threads.helpers(allowed) if self.compiled.is_parallel else 0
+        self.parallel = (threads.run_address(), helping) if helping else (0, 0)
         self.messages = self.compiled.messages
         self.constants = tuple(native(a) for a in self.compiled.captured)
         self.inputs = [x.type for x in graph.inputs]
@@ -77,6 +81,7 @@ class Executable:
         context = aligned_bytes(self.context_bytes)
         context[:] = 0
         status = context.view(np.int64)
+        status[1:3] = self.parallel
         function = self._function
         arguments = ctypes.addressof(ins), ctypes.addressof(outs), address_of(arena), address_of(context)
         keep = (inputs, outputs, ins, outs, arena, self)
@@ -103,6 +108,7 @@ class Executable:
             self.code,
             self.context_bytes,
             self.fail,
+            self.parallel,
         )
 
     @cached_property
@@ -142,9 +148,9 @@ class Executable:
             raise ArgumentError(f"there is no stage {stage!r} of machine code") from None
 
 
-def load(graph: Graph, target: Target | None = None) -> Executable:
-    """Compile a planned graph."""
-    return Executable(graph, target)
+def load(graph: Graph, target: Target | None = None, threads: int | None = 1) -> Executable:
+    """Compile a planned graph, to be run by so many threads; None: one for each CPU."""
+    return Executable(graph, target, threads)
 
 
 def native(array: np.ndarray) -> np.ndarray:

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import re
 import sys
 from typing import Any, Final, NamedTuple
 
-import llvmlite.binding as llvm
-
 from gradc.ir.types import ALIGNMENT
+from gradc.runtime.forever import address_in, keep_forever, load_forever
 
 FLOOR: Final = 64 << 10
 """Smaller blocks are not kept: their pages are the heap's, and stay."""
@@ -320,8 +318,6 @@ class Pool(NamedTuple):
 @functools.cache
 def pool() -> Pool:
     """The pool of this process. It is never unloaded: arrays may outlive everything else of gradc."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
     numbers = {
         "OVERHEAD_LESS_ONE": ALIGNMENT + 15,
         "OVERHEAD": ALIGNMENT + 16,
@@ -332,36 +328,22 @@ def pool() -> Pool:
         "SLOTS": SLOTS,
         "HUGE": HUGE if sys.platform == "linux" else 1 << 62,
     }
-    text = re.sub(r"\b[A-Z_]{4,}\b", lambda m: str(numbers.get(m[0], m[0])), TEXT)
-    module = llvm.parse_assembly(text)
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
-    engine = llvm.create_mcjit_compiler(module, machine)
     # Where there is no madvise, nothing is huge, and it is not called.
     linux = sys.platform == "linux"
+    advise = (ctypes.CDLL(None), "madvise") if linux else (ctypes.pythonapi, "Py_IsInitialized")
     outside = {
-        "PyMem_RawMalloc": _address(ctypes.pythonapi, "PyMem_RawMalloc"),
-        "PyMem_RawFree": _address(ctypes.pythonapi, "PyMem_RawFree"),
-        "madvise": _address(
-            ctypes.CDLL(None) if linux else ctypes.pythonapi, "madvise" if linux else "Py_IsInitialized"
-        ),
+        "PyMem_RawMalloc": address_in(ctypes.pythonapi, "PyMem_RawMalloc"),
+        "PyMem_RawFree": address_in(ctypes.pythonapi, "PyMem_RawFree"),
+        "madvise": address_in(*advise),
     }
-    for name, address in outside.items():
-        engine.add_global_mapping(module.get_function(name), address)
-    engine.finalize_object()
+    engine = load_forever(TEXT, numbers, outside)
     array = [engine.get_function_address(f"array_{name}") for name in ("malloc", "calloc", "realloc", "free")]
     handler = Handler(NAME, 1, None, *array)
-    for forever in (engine, handler):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(forever))
+    keep_forever(handler)
     new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
     capsule = new(("PyCapsule_New", ctypes.pythonapi))(ctypes.addressof(handler), KIND, None)
     take, give, flush, kept = map(engine.get_function_address, ("take", "give", "flush", "kept"))
     return Pool(take, give, flush, kept, capsule)
-
-
-def _address(library: Any, name: str) -> int:
-    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-    assert address is not None
-    return address
 
 
 def kept() -> int:
