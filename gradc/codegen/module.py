@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
@@ -86,6 +86,7 @@ class Module:
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
     products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
+    bodies: dict[Hashable, tuple[str, int]] = field(default_factory=dict)
     is_parallel: bool = False
 
     # -- what functions ask for
@@ -126,6 +127,14 @@ class Module:
         return self.messages.index(message) + 1
 
     # -- kernels and products
+
+    def lowered(self, body: Graph, overwrites: tuple[tuple[int, int], ...]) -> tuple[str, int]:
+        """The symbol of the kernel for a graph, and how many chunks it has; graphs alike are lowered once."""
+        key = (likeness(body), overwrites)
+        if key not in self.bodies:
+            code = lower_kernel(body, self.target.vector_bytes, overwrites)
+            self.bodies[key] = self.kernel(code), code.chunks
+        return self.bodies[key]
 
     def kernel(self, code: KernelCode) -> str:
         """The symbol of a kernel; equal kernels share one."""
@@ -196,6 +205,22 @@ class Module:
         head = f'target triple = "{self.target.triple}"'
         declarations = "\n".join(self.declarations.values())
         return "\n\n".join([head, *_outlined(self.functions.values()), declarations, *attributes]) + "\n"
+
+
+def likeness(graph: Graph) -> Hashable:
+    """What two graphs of kernels have in common if they compute the same: all but names and lines (but for
+    the lines of checks, which messages tell)."""
+    number = {x: i for i, x in enumerate(graph.inputs)}
+    nodes = []
+    for node in graph.nodes:
+        line = node.source if node.op.name == "require" else None
+        # 0.0 and -0.0 are equal, and so are 1 and True.
+        nodes.append(
+            (node.op.name, tuple([number[x] for x in node.inputs]), repr(node.attrs), node.types, line)
+        )
+        for y in node.results:
+            number[y] = len(number)
+    return tuple([x.type for x in graph.inputs]), tuple(nodes), tuple([number[y] for y in graph.outputs])
 
 
 PARALLEL = "gradc.parallel"
@@ -318,10 +343,9 @@ class Driver:
             self.call(symbol, [*pointers, self.scratch_pointer(scratch)])
         elif name == "fuse":
             overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
-            code = lower_kernel(node.attrs["body"], self.module.target.vector_bytes, overwrites)
-            symbol = self.module.kernel(code)
-            if code.chunks > 1:
-                self.split(symbol, [*inputs, *outputs], code.chunks)
+            symbol, chunks = self.module.lowered(node.attrs["body"], overwrites)
+            if chunks > 1:
+                self.split(symbol, [*inputs, *outputs], chunks)
             else:
                 self.call(symbol, [*inputs, *outputs, "%context"])
         elif name == "matmul":

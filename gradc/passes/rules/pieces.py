@@ -239,11 +239,13 @@ def concat_of_neighbours(node: Node) -> Value | None:
 
 @rewrites("slice")
 def slice_of_elementwise(node: Node) -> Value | None:
-    """slice(x + y) => slice(x) + slice(y), if it is small or nothing else uses the sum"""
+    """slice(x + y) => slice(x) + slice(y), if nothing else uses the sum, or if it is small and the sum of
+    what is not computed element by element itself: or else a loop's last steps would begin from the first"""
     inner = node.inputs[0].node
     if inner is None or not inner.op.elementwise or inner.op.name == "require":
         return None
-    if not is_small(node) and uses(node.inputs[0]) > 1:
+    near = is_small(node) and not any(x.node is not None and x.node.op.elementwise for x in inner.inputs)
+    if not near and uses(node.inputs[0]) > 1:
         return None
     cut = node.attrs
     return emit_like(inner, [emit("slice", x, **cut) for x in inner.inputs], node.types[0].shape)
