@@ -280,9 +280,16 @@ def vector_steps(size: int, lanes: int, unroll: int = 1, rest: int | None = None
 
 
 def _reshape_index(node: Node, index: Index) -> Index:
-    """Axes of size 1 come and go; the others keep their order."""
-    others = iter([i for i, n in zip(index, node.types[0].shape, strict=True) if n != 1])
-    return tuple(ZERO if n == 1 else next(others) for n in node.inputs[0].shape)
+    """Axes of size 1 come and go, and an axis may have been cut into several; the others keep their order."""
+    others = iter([(i, n) for i, n in zip(index, node.types[0].shape, strict=True) if n != 1])
+    source = []
+    for size in node.inputs[0].shape:
+        position, done = ZERO, 1
+        while done < size:
+            i, n = next(others)
+            position, done = position * n + i, done * n
+        source.append(position)
+    return tuple(source)
 
 
 def _transpose_index(node: Node, index: Index) -> Index:

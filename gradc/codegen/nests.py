@@ -17,6 +17,7 @@ from gradc.codegen.loops import Affine, KernelCode, Let, Load, Register
 from gradc.codegen.lower import ZERO, Emitter, Index, vector_steps
 from gradc.codegen.movement import SPECIAL, lower_written_out
 from gradc.codegen.running import REDUCTION, lower_running
+from gradc.ir.effort import chunks_of
 from gradc.ir.graph import Graph, Value
 from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
 from gradc.ir.ops.special import SCIPY_NAMES
@@ -34,16 +35,7 @@ ALONE = {**SPECIAL, "fold": lower_fold}
 """Ops with loops of their own."""
 
 CHUNK = "chunk"
-CHUNK_EFFORT = 400_000
-"""So many ops on single elements are worth handing to a thread: tens of microseconds."""
-MOST_CHUNKS = 64
-WEIGHT = {
-    **dict.fromkeys(("constant", "broadcast", "reshape", "transpose", "slice", "iota", "windows"), 0),
-    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "where", "copy", "cast", "eq", "ne", "lt", "le"), 1),
-    **dict.fromkeys(("gt", "ge", "and", "or", "xor", "invert", "maximum", "minimum", "stop_gradient"), 1),
-    **dict.fromkeys(("pad", "scale", "product", "reduce_sum", "reduce_max", "reduce_min"), 2),
-}
-"""The effort of ops for each element; others are 8."""
+"""The variable of the outermost loop of a kernel that threads share."""
 
 Offsets = Mapping[int, Affine]
 """Where the blocks that an element is in begin, by axis."""
@@ -162,16 +154,14 @@ class Nest:
     def chunks(self) -> tuple[int | None, int]:
         """The outermost loop, if it is long enough to be split over threads, and how much of it is a chunk.
 
-        That depends on shapes alone, and a chunk computes what it would in a whole: results do not depend on
-        the number of threads.
+        A chunk computes what it would in a whole.
         """
         axes = [a for a in self.kept if a in self.sizes]
         if not axes or any(n.op.name in SCIPY_NAMES for n in self.graph.nodes):
             return None, 0
         axis = axes[0]
         unit = 4 * self.emitter.widest if axis == self.vector else 1
-        effort = prod(self.domain) * sum(WEIGHT.get(n.op.name, 8) for n in self.graph.nodes)
-        count = min(effort // CHUNK_EFFORT, MOST_CHUNKS, self.sizes[axis] // unit)
+        count = chunks_of(self.graph, self.domain, self.sizes[axis] // unit)
         if count < 2:
             return None, 0
         return axis, -(-self.sizes[axis] // count // unit) * unit

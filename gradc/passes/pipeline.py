@@ -31,6 +31,7 @@ from gradc.passes.dce import dce
 from gradc.passes.fuse import fuse
 from gradc.passes.plan_memory import plan_memory
 from gradc.passes.simplify import simplify
+from gradc.passes.split import split
 from gradc.passes.stabilize import stabilize
 from gradc.passes.unfold import unfold
 from gradc.passes.unscale import unscale
@@ -43,7 +44,7 @@ FORWARD: tuple[Pass, ...] = (cse, stabilize)
 STAGES: dict[str, tuple[Pass, ...]] = {
     "grad": (),
     "optimized": (unfold, dce, cse, unscale, simplify, unscale, cse, dce),
-    "fused": (fuse,),
+    "fused": (fuse, split),
     "planned": (plan_memory,),
 }
 """What leads to each stage after the gradient (`gradc.passes.grad`) is there."""

@@ -1,0 +1,29 @@
+"""How much work kernels are, roughly: what is worth being split into chunks for threads."""
+
+from __future__ import annotations
+
+from math import prod
+
+from gradc.ir.graph import Graph
+
+WEIGHT = {
+    **dict.fromkeys(("constant", "broadcast", "reshape", "transpose", "slice", "iota", "windows"), 0),
+    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "where", "copy", "cast", "eq", "ne", "lt", "le"), 1),
+    **dict.fromkeys(("gt", "ge", "and", "or", "xor", "invert", "maximum", "minimum", "stop_gradient"), 1),
+    **dict.fromkeys(("pad", "scale", "product", "reduce_sum", "reduce_max", "reduce_min"), 2),
+}
+"""The effort of ops for each element; others are 8."""
+
+CHUNK = 400_000
+"""The effort that is worth handing to a thread: tens of microseconds."""
+
+MOST_CHUNKS = 64
+
+
+def chunks_of(graph: Graph, domain: tuple[int, ...], steps: int) -> int:
+    """Into how many chunks the loops of a kernel over a domain are to be split; at most `steps`.
+
+    That depends on shapes alone: results do not depend on the number of threads.
+    """
+    effort = prod(domain) * sum(WEIGHT.get(node.op.name, 8) for node in graph.nodes)
+    return max(min(effort // CHUNK, MOST_CHUNKS, steps), 1)
