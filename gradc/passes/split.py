@@ -96,7 +96,7 @@ class _Halves:
         """Both kernels, in the graph that is being built; the results of the one that they replace."""
         reductions = [n for n in self.body.nodes if n.op.name in REDUCTIONS]
         whole = [y for y in self.body.outputs if y not in self.tail]
-        with _Copy(self.body, self.given) as copy:
+        with (copy := _Copy(self.body, self.given)):
             parts = [self.part(copy, n) for n in reductions]
             chunked = [emit("reshape", copy.value(y), shape=self.chunked(y.shape)) for y in whole]
         first = copy.fuse(builder, self.node, [*parts, *chunked])
@@ -106,7 +106,7 @@ class _Halves:
             for y, new in zip(whole, first[len(parts) :], strict=True)
         }
         ends = [y for y in self.body.outputs if y in self.tail]
-        with _Copy(self.body, self.given) as copy:
+        with (copy := _Copy(self.body, self.given)):
             for n in reductions:
                 part = copy.read(parted[n.result])
                 copy.copies[n.result] = emit(n.op.name, part, axes=(0,))
