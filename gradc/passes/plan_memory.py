@@ -164,23 +164,27 @@ def reads_in_step(body: Graph, x: Value, k: int) -> bool:
 
     A kernel's body runs over its domain, and its tail (what depends on a reduction) over the axes that are
     left; each reads its operands at an element before it writes there. So x must be read where y is written,
-    in the body or in the tail, by ops that read it element by element.
+    in the body or in the tail, by ops that read it element by element; and what they make of it must not be
+    moved either (transposed, say), for a kernel computes that anew at the element where it comes from.
     """
     y = body.outputs[k]
     if y.shape != x.shape or y.dtype.itemsize != x.dtype.itemsize or x in body.outputs:
         return False
     tail: set[Value] = set()
+    made = {x}
     readers = []
     for node in body.nodes:
+        reduces = node.op.name.startswith(REDUCES)
         if node.op.name in ALONE:
             return False
-        if node.op.name.startswith(REDUCES) or not tail.isdisjoint(node.inputs):
+        if reduces or not tail.isdisjoint(node.inputs):
             tail.update(node.results)
+        if not made.isdisjoint(node.inputs):
+            if not (node.op.elementwise or reduces):
+                return False
+            made.update(node.results)
         if x in node.inputs:
             readers.append(node)
-    for node in readers:
-        reduces = node.op.name.startswith(REDUCES)
-        in_tail = not reduces and node.result in tail
-        if not (node.op.elementwise or reduces) or in_tail != (y in tail):
-            return False
-    return True
+    return all(
+        (not node.op.name.startswith(REDUCES) and node.result in tail) == (y in tail) for node in readers
+    )

@@ -62,6 +62,9 @@ IN_PLACE = {
 NOT_IN_PLACE = {
     "transposed": "s: f64[8, 8] = transpose(x, axes=(1, 0))\nt: f64[8, 8] = exp(s)",
     "transposed and not": "s: f64[8, 8] = transpose(x, axes=(1, 0))\nt: f64[8, 8] = mul(s, x)",
+    "transposed after it was read in step": (
+        "r: f64[8, 8] = exp(x)\ns: f64[8, 8] = transpose(r, axes=(1, 0))\nt: f64[8, 8] = add(r, s)"
+    ),
     "reversed": (
         "s: f64[8, 8] = slice(x, starts=(7, 0), sizes=(8, 8), steps=(-1, 1))\nt: f64[8, 8] = add(s, x)"
     ),
