@@ -86,6 +86,7 @@ class Module:
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
     products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
+    tasks: dict[tuple, tuple[str, int, int] | None] = field(default_factory=dict)
     bodies: dict[Hashable, tuple[str, int]] = field(default_factory=dict)
     is_parallel: bool = False
 
@@ -184,6 +185,35 @@ class Module:
             self.include(symbol, product.text.replace("define void ", "define internal void "))
             self.products[key] = symbol, product.scratch
         return self.products[key]
+
+    def product_in_parts(self, node: Node) -> tuple[str, int, int] | None:
+        """The symbol of a large matrix product's task, the number of its parts and its bytes of scratch."""
+        a = node.inputs[0]
+        if len(node.types[0].shape) > 2 or a.dtype.kind != "f":
+            return None
+        *_, m, n = node.types[0].shape
+        ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
+        k = a.shape[0] if ta else a.shape[1]
+        key = ("parts", SHORT[a.dtype], m, n, k, ta, tb)
+        if key not in self.tasks:
+            symbol = f"matmul_parts{len(self.tasks)}_{SHORT[a.dtype]}_{m}x{n}x{k}"
+            made = matmul.define_parts(
+                symbol,
+                SHORT[a.dtype],
+                m,
+                n,
+                k,
+                transpose_a=ta,
+                transpose_b=tb,
+                vector_bytes=self.target.vector_bytes,
+            )
+            self.tasks[key] = None
+            if made is not None:
+                self.include(symbol, made.text)
+                self.functions.setdefault(PARALLEL, PARALLEL_TEXT)
+                self.is_parallel = True
+                self.tasks[key] = symbol, made.parts, made.scratch
+        return self.tasks[key]
 
     def contraction(self, graph: Graph) -> tuple[str, int, tuple[int, int]]:
         """The symbol of a contraction, its bytes of scratch, and which inputs its operands are."""
@@ -348,6 +378,9 @@ class Driver:
                 self.split(symbol, [*inputs, *outputs], chunks)
             else:
                 self.call(symbol, [*inputs, *outputs, "%context"])
+        elif name == "matmul" and (task := self.module.product_in_parts(node)) is not None:
+            symbol, parts, scratch = task
+            self.in_chunks(symbol, symbol, [*inputs, *outputs, self.scratch_pointer(scratch)], parts)
         elif name == "matmul":
             symbol, scratch = self.module.product(node)
             self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
@@ -370,17 +403,19 @@ class Driver:
         self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
 
     def split(self, symbol: str, pointers: list[str], chunks: int) -> None:
-        """Call a kernel chunk by chunk, by whatever threads there are: the pointers go through a table."""
+        """Call a kernel chunk by chunk."""
         self.module.task(symbol, len(pointers))
+        self.in_chunks(symbol, f"{symbol}.task", pointers, chunks)
+
+    def in_chunks(self, symbol: str, task: str, pointers: list[str], chunks: int) -> None:
+        """Have whatever threads there are do the chunks of a task: its pointers go through a table."""
         table = self.fresh("%table")
         self.lines.append(f"  {table} = alloca [{len(pointers)} x ptr], align 8")
         for i, pointer in enumerate(pointers):
             self.lines.append(f"  {table}.{i} = getelementptr ptr, ptr {table}, i64 {i}")
             self.lines.append(f"  store ptr {pointer}, ptr {table}.{i}, align 8")
         self.calls.append(symbol)
-        self.lines.append(
-            f"  call void @{PARALLEL}(ptr @{symbol}.task, ptr {table}, i64 {chunks}, ptr %context)"
-        )
+        self.lines.append(f"  call void @{PARALLEL}(ptr @{task}, ptr {table}, i64 {chunks}, ptr %context)")
 
     def routine(self, routine: Routine | Sorting, inputs: list[str], outputs: list[str]) -> None:
         """Call a function that comes as text of its own."""

@@ -258,3 +258,27 @@ def test_refusals() -> None:
         replace(Case(1, 1, 1), dtype="c64").product("f")
     with pytest.raises(ValueError, match="vector_bytes is 8"):
         replace(Case(1, 1, 1), vector_bytes=8).product("f")
+
+
+# Products in parts.
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("transpose", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    "m,n,k", [(300, 700, 130), (61, 3001, 130), (2003, 9, 1101), (257, 258, 259), (64, 512, 999)]
+)
+def test_parts(m: int, n: int, k: int, transpose: tuple[bool, bool], dtype: str) -> None:
+    """Large products are cut along rows or columns; the parts together are the product."""
+    import gradc
+
+    ta, tb = transpose
+    rng = np.random.default_rng(0)
+    kind = np.float32 if dtype == "f32" else np.float64
+    a = rng.normal(size=(k, m) if ta else (m, k)).astype(kind)
+    b = rng.normal(size=(n, k) if tb else (k, n)).astype(kind)
+    compiled = gradc.compile(lambda a, b: (a.T if ta else a) @ (b.T if tb else b), threads=3)
+    assert "matmul_parts" in str(compiled.lower(a, b).kernels)
+    wanted = (a.T if ta else a).astype(np.float64) @ (b.T if tb else b)
+    error = np.abs(compiled(a, b) - wanted).max()
+    assert error < k * np.finfo(kind).eps * 20

@@ -8,14 +8,14 @@ and gain nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradc.codegen.matmul.drivers import broadcast_product, dot_product, entry
 from gradc.codegen.matmul.packing import fill_zeros
-from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, simplify
+from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, choose_part, parts, simplify
 from gradc.codegen.matmul.vectors import vectors
 
-__all__ = ["Product", "define"]
+__all__ = ["Product", "Task", "define", "define_parts"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,72 @@ def define(
     shape, plan = choose(v, shape, vector_bytes)
     driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product
     return Product(*driver(symbol, v, shape, plan))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A product in parts, as a function of a table of pointers and the number of a part.
+
+    `void @symbol(ptr %table, i64 %part, ptr %context) #1`: the table has A, B, C and the scratch of all parts
+    (`scratch` bytes).
+    """
+
+    text: str
+    parts: int
+    scratch: int
+
+
+def define_parts(
+    symbol: str,
+    dtype: str,
+    m: int,
+    n: int,
+    k: int,
+    *,
+    transpose_a: bool,
+    transpose_b: bool,
+    vector_bytes: int,
+) -> Task | None:
+    """A product as `define` has it, in parts that threads may share; None if it is too small for that."""
+    v = vectors(dtype, vector_bytes)
+    whole = Shape(1, m, n, k, transpose_a, transpose_b, False, False)
+    cut = parts(whole, 4 * v.lanes)
+    if cut is None:
+        return None
+    size = v.element.size
+    if cut.along_n:
+        steps = 0, cut.size * (k if transpose_b else 1) * size, cut.size * size
+    else:
+        steps = cut.size * (1 if transpose_a else k) * size, 0, cut.size * n * size
+    texts, scratch = [], 0
+    for name, length in (("part", cut.size), ("rest", cut.rest)):
+        if name == "rest" and cut.rest == cut.size:
+            break
+        piece = replace(whole, n=length) if cut.along_n else replace(whole, m=length)
+        plan = choose_part(v, piece, vector_bytes)
+        text, bytes_ = broadcast_product(f"{symbol}.{name}", v, piece, plan, (m, n))
+        texts.append(text.replace("define void ", "define internal void "))
+        scratch = max(scratch, bytes_)
+    lines = [f"define internal void @{symbol}(ptr %table, i64 %part, ptr %context) #1 {{", "entry:"]
+    for i, (pointer, step) in enumerate(zip("abcs", (*steps, scratch), strict=True)):
+        lines += [
+            f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}",
+            f"  %{pointer}.0 = load ptr, ptr %{pointer}.at, align 8",
+            f"  %{pointer}.by = mul i64 %part, {step}",
+            f"  %{pointer} = getelementptr i8, ptr %{pointer}.0, i64 %{pointer}.by",
+        ]
+    call = "call void @{}(ptr %a, ptr %b, ptr %c, ptr %s)"
+    if len(texts) > 1:
+        lines += [
+            f"  %last = icmp eq i64 %part, {cut.count - 1}",
+            "  br i1 %last, label %end, label %whole",
+            "whole:",
+            f"  {call.format(f'{symbol}.part')}",
+            "  ret void",
+            "end:",
+            f"  {call.format(f'{symbol}.rest')}",
+        ]
+    else:
+        lines.append(f"  {call.format(f'{symbol}.part')}")
+    lines += ["  ret void", "}"]
+    return Task("\n\n".join([*texts, "\n".join(lines)]), cut.count, cut.count * scratch)

@@ -55,9 +55,14 @@ def _aligned(size: int) -> int:
     return -(-size // CACHE_LINE) * CACHE_LINE
 
 
-def broadcast_product(symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan) -> tuple[str, int]:
-    """Text and scratch bytes of a product whose vectors lie along n."""
-    product = _BroadcastProduct(symbol, v, s, plan)
+def broadcast_product(
+    symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, whole: tuple[int, int] | None = None
+) -> tuple[str, int]:
+    """Text and scratch bytes of a product whose vectors lie along n.
+
+    `whole` has the rows and columns of the product that this is a part of, if it is one.
+    """
+    product = _BroadcastProduct(symbol, v, s, plan, whole or (s.m, s.n))
     product.write()
     return product.code.text(), product.scratch
 
@@ -65,12 +70,14 @@ def broadcast_product(symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan) ->
 class _BroadcastProduct:
     """Strides, scratch layout and loops of one product whose vectors lie along n."""
 
-    def __init__(self, symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan) -> None:
+    def __init__(
+        self, symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, whole: tuple[int, int]
+    ) -> None:
         self.code, self.v, self.s, self.plan = entry(symbol, swapped=s.swapped), v, s, plan
         size = v.element.size
-        self.a = Walk(row=size, step=s.m * size) if s.transpose_a else Walk(row=s.k * size, step=size)
-        self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=s.n * size)
-        self.c_row = s.n * size
+        self.a = Walk(row=size, step=whole[0] * size) if s.transpose_a else Walk(row=s.k * size, step=size)
+        self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=whole[1] * size)
+        self.c_row = whole[1] * size
         full, edge = divmod(s.n, plan.columns)
         self.panels = [
             (columns, count) for columns, count in ((plan.columns, full), (edge, 1)) if columns * count

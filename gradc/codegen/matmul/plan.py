@@ -305,3 +305,42 @@ def choose(v: Vectors, s: Shape, vector_bytes: int) -> tuple[Shape, BroadcastPla
         stored = 0.3 * v.lanes * s.m
         plans += [(cost + stored, flipped, plan) for cost, plan in broadcast_candidates(v, flipped, count)]
     return min(plans, key=lambda candidate: candidate[0])[1:]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A product cut along rows or columns of C into `count` parts of `size`, the last one of `rest`."""
+
+    along_n: bool
+    count: int
+    size: int
+    rest: int
+
+
+PART_WORK = 8 << 20
+"""Multiply-adds that are worth handing to a thread."""
+MOST_PARTS = 8
+
+
+def parts(s: Shape, unit: int) -> Parts | None:
+    """How a large product without a batch is cut for threads: by shapes alone; None if it stays whole.
+
+    Along the columns, if there are enough, so that B is packed once; `unit` columns fill whole vectors.
+    """
+    work = s.m * s.n * s.k
+    if s.batch > 1 or work < 2 * PART_WORK or min(s.m, s.n) < 2:
+        return None
+    along_n = s.n >= 4 * unit and 4 * s.n >= s.m
+    length, unit = (s.n, unit) if along_n else (s.m, 4)
+    count = min(work // PART_WORK, MOST_PARTS, length // unit)
+    if count < 2:
+        return None
+    size = -(-length // count // unit) * unit
+    count = -(-length // size)
+    return Parts(along_n, count, size, length - (count - 1) * size) if count > 1 else None
+
+
+def choose_part(v: Vectors, s: Shape, vector_bytes: int) -> BroadcastPlan:
+    """The plan of a part of a product: one whose operands are read where they lie."""
+    candidates = broadcast_candidates(v, s, registers(vector_bytes))
+    return min(candidates, key=lambda candidate: candidate[0])[1]
