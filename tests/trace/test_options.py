@@ -78,6 +78,12 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "dsplit-of-a-matrix": (lambda x: np.dsplit(x, 1), (M,)),
     "histogram-bins-float": (lambda x: np.histogram(x, 2.4), (X,)),
     "histogram-edges-fall": (lambda x: np.histogram_bin_edges(x, [1, 3, 1]), (X,)),
+    "correlate-numbers": (lambda x: np.correlate(x[0], x), (X,)),
+    "cumsum-axis-of-a-number": (lambda x: np.cumsum(x, axis=1), (np.array(2.0),)),
+    "tensordot-axes": (lambda x: np.tensordot(x, x[0], axes=2), (M,)),
+    "gradient-of-bool": (np.gradient, (B,)),
+    "histogram-of-infinity": (lambda x: np.histogram(x, 3), (np.array([1.0, np.inf]),)),
+    "ediff1d-end-dtype": (lambda i: np.ediff1d(i, to_end=np.nan), (I,)),
     "histogram-range": (lambda x: np.histogram(x, range=[0.25, np.inf]), (X,)),
     "histogramdd-range": (lambda x: np.histogramdd(x, range=[[0, 1], [np.nan, 1], [0, 1]]), (M,)),
     "isin-kind": (lambda x: np.isin(x, x, kind="quicksort"), (X,)),
@@ -155,6 +161,9 @@ SAME: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         (np.array([1.0, 2.0, 2.5, 3.0, 4.0, 0.0]),),
     ),
     "interp-from-infinity": (lambda x: np.interp(x, [-np.inf, 1.0], [3.0, 5.0]), (X,)),
+    "mean-in-integers": (lambda x: np.mean(x, 1, dtype=np.int32), (M,)),
+    "mean-in-integers-where": (lambda x: np.mean(x, dtype=int, where=[True, False, True]), (M,)),
+    "nanmean-of-integers-in-integers": (lambda i: np.nanmean(i, dtype=np.uint8), (I,)),
     "cov-columns-of-one-row": (lambda x: np.cov(x[:1], ddof=0, rowvar=False), (M,)),
     "histogramdd": (lambda x: np.histogramdd(x, (2, 3, 4)), (M,)),
     "put-along-axis-spreads": (lambda x, i: _along(x.copy(), i), (M, np.array([[0], [1]]))),
@@ -172,6 +181,17 @@ def _put(x: Any, mask: Any, values: Any) -> Any:
 def _along(x: Any, i: Any) -> Any:
     np.put_along_axis(x, i, 7.0, 0)
     return x
+
+
+def test_negative_powers_of_unsigned_integers_overflow() -> None:
+    with pytest.raises(OverflowError, match="out of bounds for uint16"):
+        gradc.compile(lambda x: x**-1)(np.ones(3, np.uint16))
+
+
+def test_take_along_axis_takes_integers() -> None:
+    fn = gradc.compile(lambda x, i: np.take_along_axis(x, i, 1))
+    with pytest.raises(IndexError, match=r"test_options.py:\d+\n(.*\n)+.*integer array"):
+        fn(M, np.ones((2, 1)))
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")

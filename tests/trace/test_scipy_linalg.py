@@ -29,7 +29,8 @@ SMOOTH = {
         solve(x, y, assume_a="gen"); solve(x, y, assume_a="lower triangular"); svd(x); svdvals(x); pinv(x)
         solve(x, y, assume_a="upper triangular"); solve(x, y, assume_a="diagonal")[:0]; qr(x); qr(x, mode="r")
         expm(x); expm(x * 9); expm(x * 0.01); block_diag(x, y, z); toeplitz(y); toeplitz(y, z[:, 0])
-        circulant(y); inv(x, assume_a="sym"); inv(x, assume_a="her", lower=True)
+        circulant(y); toeplitz(z, x); toeplitz(z[:, 0], x); circulant(z)
+        inv(x, assume_a="sym"); inv(x, assume_a="her", lower=True)
         inv(x, assume_a="upper triangular"); inv(x, assume_a="lower triangular")
         hankel(y); hankel(y, z[:, 1]); polar(x); polar(x, side="left"); lstsq(x, y)[0]; expm(x - x.T)
     """,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ir import ShapeError, Value, emit
+from gradc.ir import DomainError, ShapeError, Value, emit
 from gradc.ir.ops.elementwise import where as where_value
 from gradc.ir.types import F64, I64
 from gradc.trace.functions.indexing import index_value
@@ -85,11 +85,20 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
                 fail(f"supplied range of [{first}, {last}] is not finite", None, ShapeError)
     else:
         first, last = (FUNCTIONS[np.min](x), FUNCTIONS[np.max](x)) if x.size else (0.0, 1.0)
+        if x.size and x.dtype.kind == "f":
+            first, last = _finite(first), _finite(last)
     dtype = common_dtype(operand(first), operand(last), x)
     same = FUNCTIONS[np.equal](first, last)
     first, last = FUNCTIONS[np.where](same, first - 0.5, first), FUNCTIONS[np.where](same, last + 0.5, last)
     edges = FUNCTIONS[np.linspace](first, last, count + 1)
     return FUNCTIONS[converted](edges, dtype if dtype.kind == "f" else F64)
+
+
+def _finite(end: Tracer) -> Tracer:
+    """An end of the range. Errors: `DomainError` at run time if it is infinite, or NaN."""
+    value = end.value
+    message, error = "autodetected range is not finite", DomainError.__name__
+    return wrap(emit("require", value, FUNCTIONS[np.isfinite](end).value, message=message, error=error))
 
 
 def _bin_numbers(x: Tracer, edges: Any) -> Value:

@@ -17,6 +17,7 @@ from gradc.trace.lift import (
     any_traced,
     broadcast,
     cast,
+    common_dtype,
     common_shape,
     concrete,
     operand,
@@ -320,6 +321,8 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Tracer:
     if axis is None:
         x, axis = reshaped(x, (x.size,)), 0
     along = axis_of(axis, x.ndim)
+    if common_dtype(i).kind not in "iu":
+        fail("`indices` must be an integer array", "i.astype(int)", IndexOutOfBoundsError)
     if len(i.shape) != x.ndim:
         fail(f"take_along_axis takes indices of {x.ndim} axes, not shape {i.shape}", None, ShapeError)
     rest = common_shape(

@@ -188,6 +188,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tracer:
     (x, y), dtype = operands(a, b)
     if np.ndim(axes) == 0:
         n = operator.index(axes)
+        if n > min(x.ndim, y.ndim):
+            fail(f"tensordot of shapes {x.shape} and {y.shape} has no {n} axes to contract", None, ShapeError)
         left, right = tuple(range(x.ndim - n, x.ndim)), tuple(range(n))
     else:
         left, right = axes_of(axes[0], x.ndim), axes_of(axes[1], y.ndim)

@@ -175,8 +175,10 @@ def mean(
     total = sum(x, axis, wanted, keepdims=keepdims, where=where)
     if _given(where):
         count = sum(FUNCTIONS[np.broadcast_to](where, x.shape), axis, keepdims=keepdims)
-        return total / count.astype(wanted)
-    return total / np.asarray(_count(x, axis), wanted)
+        y = total / count.astype(wanted)
+    else:
+        y = total / np.asarray(_count(x, axis), wanted)
+    return y if wanted.kind == "f" else y.astype(wanted)
 
 
 def root(x: Tracer) -> Tracer:
@@ -217,6 +219,8 @@ def var(
     x = traced(a)
     ddof = corrected(ddof, correction)
     wanted = supported(_dtype_of(np.var, x.dtype) if dtype is None else np.dtype(dtype), "np.var")
+    if wanted.kind != "f":
+        fail(f"gradc traces np.var and np.std in floats, not in {wanted}", "dtype=float")
     x = wrap(cast(x.value, wanted))
     center = _mean(x, axis, keepdims=True, where=where) if mean is None or mean is np._NoValue else mean
     distance = x - center

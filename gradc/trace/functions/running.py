@@ -25,7 +25,7 @@ def _along_or_flat(name: str, ufunc: np.ufunc, identity: int | None = None) -> C
         if identity is not None and x.dtype.kind == "f":
             x = FUNCTIONS[np.where](FUNCTIONS[np.isnan](x), np.asarray(identity, x.dtype), x)
         if axis is None or not x.ndim:
-            x, axis = reshaped(x, (x.size,)), 0
+            x, axis = reshaped(x, (x.size,)), 0 if axis is None else axis  # a number has one axis here
         return accumulated(ufunc, x, axis, dtype)
 
     running.__name__ = name

@@ -266,22 +266,28 @@ def block_diag(*arrays: Any) -> Tracer:
 def _by_difference(values: Tracer, rows: int, columns: int, first: int, slope: int) -> Tracer:
     """The matrix whose element i, j is the element first + i - slope * j of a vector."""
     index = first + np.arange(rows)[:, None] - slope * np.arange(columns)
-    return FUNCTIONS[np.take](values, index)
+    return FUNCTIONS[np.take](values, index, -1)
+
+
+def _spread(x: Any, lead: tuple[int, ...]) -> Tracer:
+    """A vector, or the same for every matrix of a batch."""
+    return FUNCTIONS[np.broadcast_to](x, (*lead, x.shape[-1]))
 
 
 @implements_scipy("scipy.linalg.toeplitz")
 def toeplitz(c: Any, r: Any = None) -> Tracer:
-    column = FUNCTIONS[np.ravel](traced(c))
-    row = column if r is None else FUNCTIONS[np.ravel](traced(r))
-    values = FUNCTIONS[np.concatenate]([row[:0:-1], column])
-    return _by_difference(values, column.size, row.size, row.size - 1, 1)
+    column = FUNCTIONS[np.atleast_1d](traced(c))
+    row = column if r is None else FUNCTIONS[np.atleast_1d](traced(r))
+    lead = np.broadcast_shapes(column.shape[:-1], row.shape[:-1])
+    values = FUNCTIONS[np.concatenate]([_spread(row[..., :0:-1], lead), _spread(column, lead)], -1)
+    return _by_difference(values, column.shape[-1], row.shape[-1], row.shape[-1] - 1, 1)
 
 
 @implements_scipy("scipy.linalg.circulant")
 def circulant(c: Any) -> Tracer:
-    column = FUNCTIONS[np.ravel](traced(c))
-    n = column.size
-    return FUNCTIONS[np.take](column, (np.arange(n)[:, None] - np.arange(n)) % max(n, 1))
+    column = FUNCTIONS[np.atleast_1d](traced(c))
+    n = column.shape[-1]
+    return FUNCTIONS[np.take](column, (np.arange(n)[:, None] - np.arange(n)) % max(n, 1), -1)
 
 
 @implements_scipy("scipy.linalg.hankel")

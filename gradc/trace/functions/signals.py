@@ -26,11 +26,13 @@ def _floats(x: Any) -> Tracer:
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """Central differences inside, one-sided ones of order 1 or 2 at the ends; one array for each axis."""
+    if traced(f).dtype.kind == "b":
+        fail("np.gradient takes numbers, not bool", "x.astype(float)")
     y = _floats(f)
     axes = axes_of(axis, y.ndim)
     given = [operand(h) for h in varargs] or [1.0]
     if len(given) not in (1, len(axes)) or (len(given) == 1 and np.ndim(given[0]) and len(axes) > 1):
-        fail(f"np.gradient takes one spacing, or one for each of {len(axes)} axes", None, ShapeError)
+        fail(f"np.gradient takes one spacing, or one for each of {len(axes)} axes")
     spacings = given * len(axes) if len(given) == 1 else given
     if edge_order not in (1, 2):
         fail(f"np.gradient takes edge_order 1 or 2, not {edge_order}", None, ShapeError)
@@ -128,6 +130,9 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Tracer:
     x = FUNCTIONS[np.ravel](traced(ary))
     parts = [to_begin, x[1:] - x[:-1], to_end]
+    for name, part in (("to_begin", to_begin), ("to_end", to_end)):
+        if part is not None and not np.can_cast(traced(part).dtype, x.dtype, "same_kind"):
+            fail(f"dtype of `{name}` must be compatible with input `ary` under the `same_kind` rule.")
     flat = [FUNCTIONS[np.ravel](traced(part)).astype(x.dtype) for part in parts if part is not None]
     return FUNCTIONS[np.concatenate](flat)
 

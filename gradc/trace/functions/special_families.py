@@ -163,12 +163,12 @@ def inv_boxcox1p(y: Value, power: Value) -> Value:
 
 @scipy_ufunc("chdtr")
 def chdtr(v: Value, x: Value) -> Value:
-    return where(x < 0, 0, emit("gammainc", v * 0.5, x * 0.5))
+    return emit("gammainc", v * 0.5, x * 0.5)
 
 
 @scipy_ufunc("chdtrc")
 def chdtrc(v: Value, x: Value) -> Value:
-    return where(x < 0, 1, emit("gammaincc", v * 0.5, x * 0.5))
+    return emit("gammaincc", v * 0.5, x * 0.5)
 
 
 @scipy_ufunc("gdtr")

@@ -238,7 +238,7 @@ def _power(args: tuple[Any, ...], dtypes: tuple[np.dtype, ...], shape: tuple[int
     n = np.asarray(known).item()
     if n == 0:
         return constant(1, Type(dtype, shape))
-    if n not in (0.5, 1, 2, 3, 4, -1):
+    if n not in (0.5, 1, 2, 3, 4, -1) or (n == -1 and dtype.kind == "u"):
         return None
     x = value_of(base, dtype, shape)
     if n in (0.5, -1):
