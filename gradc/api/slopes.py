@@ -108,7 +108,7 @@ class Slopes:
         terms = [product(g, d) for g, d in zip(self.gradients, direction, strict=True)]
         with np.errstate(all="ignore"):
             analytic = float(sum(t.sum() for t in terms))
-            size = float(np.sqrt(sum((t * t).sum() for t in terms)))
+            size = _length(terms)
         finite = bool(np.isfinite(size))
         gradients = self.gradients if finite else [np.zeros_like(g) for g in self.gradients]
         size = size if finite else 0.0
@@ -170,6 +170,14 @@ def product(gradient: np.ndarray, change: np.ndarray) -> np.ndarray:
     """Where nothing changes it does not count what the gradient is."""
     with np.errstate(all="ignore"):
         return np.where(change == 0, 0.0, gradient.astype(np.float64) * change)
+
+
+def _length(terms: Arrays) -> float:
+    """The Euclidean length, of which no square overflows."""
+    largest = max((float(np.max(np.abs(t), initial=0)) for t in terms), default=0.0)
+    if largest in (0, np.inf):
+        return largest
+    return largest * float(np.sqrt(sum(np.square(t / largest).sum() for t in terms)))
 
 
 def limit(estimates: np.ndarray, noise: np.ndarray, order: int) -> Limit:

@@ -244,3 +244,8 @@ def test_nothing_to_check() -> None:
     with pytest.raises(gradc.ArgumentError, match="no float"):
         gradc.check_grad(lambda x: x > 0, x)
     gradc.check_grad(lambda x, y: np.sum(x * y), x, x, wrt="y")
+
+
+def test_gradients_whose_squares_overflow() -> None:
+    gradc.check_grad(np.exp, np.array([692.0, -3.0]))
+    gradc.check_grad(lambda x: np.power(x, 300), np.array([2.2, -3.1, 5.5]))
