@@ -81,6 +81,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "correlate-numbers": (lambda x: np.correlate(x[0], x), (X,)),
     "cumsum-axis-of-a-number": (lambda x: np.cumsum(x, axis=1), (np.array(2.0),)),
     "tensordot-axes": (lambda x: np.tensordot(x, x[0], axes=2), (M,)),
+    "sum-axis-of-a-number": (lambda x: np.sum(x, axis=1), (np.array(2.5),)),
+    "mean-axis-of-a-number": (lambda x: np.mean(x, axis=0), (np.array(2.5),)),
     "gradient-of-bool": (np.gradient, (B,)),
     "histogram-of-infinity": (lambda x: np.histogram(x, 3), (np.array([1.0, np.inf]),)),
     "ediff1d-end-dtype": (lambda i: np.ediff1d(i, to_end=np.nan), (I,)),
@@ -164,6 +166,13 @@ SAME: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "mean-in-integers": (lambda x: np.mean(x, 1, dtype=np.int32), (M,)),
     "mean-in-integers-where": (lambda x: np.mean(x, dtype=int, where=[True, False, True]), (M,)),
     "nanmean-of-integers-in-integers": (lambda i: np.nanmean(i, dtype=np.uint8), (I,)),
+    "reductions-of-a-number": (
+        lambda x: [f(x, axis=k) for f in (np.sum, np.max, np.any, np.ptp, np.argmax) for k in (0, -1)],
+        (np.array(2.5),),
+    ),
+    "cumsum-of-a-number": (lambda x: [np.cumsum(x), np.cumsum(x, 0)], (np.array(2.5),)),
+    "median-of-nothing": (lambda x: [np.median(x, 1), np.nanmedian(x)], (np.zeros((2, 0), np.float32),)),
+    "median-of-no-integers": (lambda x: np.median(x, 1, keepdims=True), (np.zeros((2, 0), int),)),
     "cov-columns-of-one-row": (lambda x: np.cov(x[:1], ddof=0, rowvar=False), (M,)),
     "histogramdd": (lambda x: np.histogramdd(x, (2, 3, 4)), (M,)),
     "put-along-axis-spreads": (lambda x, i: _along(x.copy(), i), (M, np.array([[0], [1]]))),
@@ -194,7 +203,7 @@ def test_take_along_axis_takes_integers() -> None:
         fn(M, np.ones((2, 1)))
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
 @pytest.mark.parametrize("name", SAME)
 def test_what_numpy_takes_means_the_same(name: str) -> None:
     fn, args = SAME[name]

@@ -94,7 +94,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     return FUNCTIONS[converted](edges, dtype if dtype.kind == "f" else F64)
 
 
-def _finite(end: Tracer) -> Tracer:
+def _finite(end: Any) -> Tracer:
     """An end of the range. Errors: `DomainError` at run time if it is infinite, or NaN."""
     value = end.value
     message, error = "autodetected range is not finite", DomainError.__name__

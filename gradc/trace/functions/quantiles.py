@@ -140,7 +140,8 @@ def median(
     rows, axes = _rows(x, axis)
     n = rows.shape[-1]
     if not n:
-        fail(f"np.median of no elements, from an array of shape {x.shape}", None, ShapeError)
+        y = traced(np.full(rows.shape[:-1], np.nan, x.dtype if x.dtype.kind == "f" else np.float64))
+        return kept(y, x.shape, axes) if keepdims is True else y
     rows = ordered(rows, -1)[0]
     middle = FUNCTIONS[np.mean](rows[..., (n - 1) // 2 : n // 2 + 1], -1)
     y = _nan_wins(middle, rows)
@@ -284,6 +285,8 @@ def _nan_quantile(original: Callable[..., Any], scale: int, fixed: float | None 
             usual = quantile if scale == 1 else percentile
             return usual(x, q, axis, method=method, keepdims=keepdims)
         rows, axes = _rows(x, axis)
+        if fixed is not None and not rows.shape[-1]:
+            return median(x, axis, keepdims=keepdims)
         fraction = _checked(name, rows, q, scale, "linear" if fixed is not None else method)
         dtype = rows.dtype if fixed is not None else _quantile_dtype(original, rows, q, method)
         rows = ordered(rows, -1)[0]

@@ -50,8 +50,13 @@ def _plain_axis(axis: Any) -> Any:
     return tuple(axis) if isinstance(axis, list) else axis
 
 
+def _axis_of_number(axis: Any, ndim: int) -> Any:
+    """The axis of a reduction: numbers have an axis 0 in NumPy's, which are those of ufuncs."""
+    return None if not ndim and type(axis) is int and axis in (0, -1) else axis
+
+
 def _reduced(op: str, value: Value, axis: Any, keepdims: Any) -> Tracer:
-    axes = tuple(sorted(axes_of(axis, len(value.shape))))
+    axes = tuple(sorted(axes_of(_axis_of_number(axis, len(value.shape)), len(value.shape))))
     result = wrap(emit(op, value, axes=axes)) if axes else wrap(value)
     return kept(result, value.shape, axes) if keepdims is True else result
 
@@ -151,6 +156,7 @@ def _argument(op: str, original: Any) -> Callable[..., Tracer]:
 
     def reduction(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Tracer:
         x = traced(a)
+        axis = _axis_of_number(axis, x.ndim)
         flat = reshaped(x, (x.size,)) if axis is None else x
         along = 0 if axis is None else axis_of(axis, x.ndim)
         if not flat.shape[along]:
