@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,13 @@ def jacobian(fn: Function, wrt: Any = 0, has_aux: bool = False) -> Function:
 
     For each float leaf of the result, in its place, there is a tree like the parameter `wrt` (a tuple of
     trees for a tuple of parameters); there, in place of a leaf of shape s, is an array of the result's shape
-    followed by s: element [i, j] is the derivative of result[i] with respect to parameter[j]. Leaves that
-    are no floats have None. With `has_aux`, `fn` returns `(value, aux)` and the result is `(jacobian, aux)`.
+    followed by s, of the result's dtype: element [i, j] is the derivative of result[i] with respect to
+    parameter[j]. Leaves that are no floats have None. With `has_aux`, `fn` returns `(value, aux)` and the
+    result is `(jacobian, aux)`.
 
-    Whichever is fewer decides how: one pushforward for each number in the parameters, or one pullback for
-    each number in the result, all in one batch. Errors: `ArgumentError` for `wrt`.
+    It takes one pushforward for each number in a parameter, or one pullback for each number in a result, in
+    batches: whatever makes the fewest of them in all, some leaves by this and others by that. What does not
+    depend on a parameter costs nothing. Errors: `ArgumentError` for `wrt`.
     """
     fn = original(fn)
 
@@ -116,29 +119,66 @@ def _blocks(
     graph: Graph, wrt: list[int], outputs: list[int], inputs: list[Any]
 ) -> dict[tuple[int, int], Tracer]:
     """The derivatives of each of the outputs with respect to each of the inputs at `wrt`."""
-    n = sum(graph.inputs[i].type.size for i in wrt)
-    m = sum(graph.outputs[o].type.size for o in outputs)
-    graph = graph.replace(outputs=[graph.outputs[o] for o in outputs])
     known = [False] * len(graph.inputs)
+    reached = _dependencies(graph, wrt)
+    sizes = {o: graph.outputs[o].type.size for o in outputs}, {i: graph.inputs[i].type.size for i in wrt}
+    pulled = pulled_outputs(*sizes, {o: reached.get(graph.outputs[o], frozenset()) for o in outputs})
     blocks: dict[tuple[int, int], Tracer] = {}
-    if n <= m:
-        for i in wrt:
-            pushed = derivatives.jvp(graph, [i])
-            pushed = dce(pushed.replace(outputs=pushed.outputs[len(outputs) :]))
-            x = graph.inputs[i].type
-            results = apply_graph(vmap(pushed, [*known, True], x.size), [*inputs, _one_hot(x)])
-            for o, y in zip(outputs, results, strict=True):
+    for i in wrt:
+        x = graph.inputs[i].type
+        pushed = [o for o in outputs if o not in pulled and i in reached.get(graph.outputs[o], ())]
+        if pushed:
+            forth = derivatives.jvp(graph.replace(outputs=[graph.outputs[o] for o in pushed]), [i])
+            forth = dce(forth.replace(outputs=forth.outputs[len(pushed) :]))
+            results = apply_graph(vmap(forth, [*known, True], x.size), [*inputs, _one_hot(x)])
+            for o, y in zip(pushed, results, strict=True):
                 blocks[o, i] = wrap(_last_axes(y.value, x))
-        return blocks
-    for number, o in enumerate(outputs):
-        y = graph.outputs[number].type
-        pulled = derivatives.vjp(graph.replace(outputs=[graph.outputs[number]]), wrt)
-        pulled = dce(pulled.replace(outputs=pulled.outputs[1:]))
-        results = apply_graph(vmap(pulled, [*known, True], y.size), [*inputs, _one_hot(y)])
-        for i, x in zip(wrt, results, strict=True):
-            shape = (*y.shape, *graph.inputs[i].shape)
-            blocks[o, i] = wrap(emit("reshape", x.value, shape=shape))
+    for o in outputs:
+        y = graph.outputs[o].type
+        if o in pulled:
+            back = derivatives.vjp(graph.replace(outputs=[graph.outputs[o]]), wrt)
+            back = dce(back.replace(outputs=back.outputs[1:]))
+            results = apply_graph(vmap(back, [*known, True], y.size), [*inputs, _one_hot(y)])
+            for i, x in zip(wrt, results, strict=True):
+                whole = y.with_shape((*y.shape, *graph.inputs[i].shape))
+                block = emit("reshape", x.value, shape=whole.shape)
+                blocks[o, i] = wrap(block if block.type == whole else emit("cast", block, type=whole))
+        for i in wrt:
+            if (o, i) not in blocks:
+                blocks[o, i] = wrap(zeros(y.with_shape((*y.shape, *graph.inputs[i].shape))))
     return blocks
+
+
+def _dependencies(graph: Graph, wrt: list[int]) -> dict[Value, frozenset[int]]:
+    """For each value, on which of the inputs at `wrt` it depends."""
+    found = {graph.inputs[i]: frozenset([i]) for i in wrt}
+    for node in graph.nodes:
+        some = frozenset[int]().union(*[found[x] for x in node.inputs if x in found])
+        if some:
+            found.update(dict.fromkeys(node.results, some))
+    return found
+
+
+MOST_LEAVES = 10
+"""Of more results than this it is not tried which ones to pull back: all of them or none."""
+
+
+def pulled_outputs(
+    outputs: Mapping[int, int], inputs: Mapping[int, int], reached: Mapping[int, frozenset[int]]
+) -> frozenset[int]:
+    """The outputs to pull back; what remains is pushed forward. Sizes are given by number.
+
+    Every output that is pulled back costs its size, and every input that another output depends on costs its
+    own. The cheapest choice; of equal ones that with the fewest pullbacks, which cost more.
+    """
+    sizes = range(len(outputs) + 1) if len(outputs) <= MOST_LEAVES else (0, len(outputs))
+    choices = [frozenset(some) for count in sizes for some in combinations(outputs, count)]
+
+    def cost(pulled: frozenset[int]) -> int:
+        pushed = frozenset[int]().union(*[reached[o] for o in outputs if o not in pulled])
+        return sum(outputs[o] for o in pulled) + sum(inputs[i] for i in pushed)
+
+    return min(choices, key=cost)
 
 
 def _one_hot(type: Type) -> Value:
