@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gradc.ir import Builder, Graph, Type, Value, inline
+from gradc.ir import Builder, GradcError, Graph, Source, Type, Value, inline
 from gradc.trace import functions as _functions  # fills the table
 from gradc.trace import tree
 from gradc.trace.arguments import Arguments, Effects, Written
@@ -98,7 +99,11 @@ def trace(
         if leak := substitute.write_back():
             raise leak
         restore = substitute.objects.watch.result
-        outputs, out_treedef, out_leaves = _results(result, restore)
+        try:
+            outputs, out_treedef, out_leaves = _results(result, restore)
+        except GradcError as error:
+            error.source = error.source or _definition(fn)
+            raise
         effects = _effects(arguments, before, restore)
         graph = state.builder.build(name, outputs, constants=state.constants)
     escaped = tuple([position for value, position in state.floats.items() if value in state.escaped])
@@ -118,6 +123,12 @@ def _effects(arguments: list[Any], before: Arguments, restore: Callable[[Any], A
         return None
     outputs, treedef, leaves = _results((final, [content for _, content in changed]), restore)
     return Effects(written, [path for path, _ in changed], treedef, leaves, outputs)
+
+
+def _definition(fn: Any) -> Source | None:
+    """The line where a function begins, for what is wrong with its result."""
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    return None if code is None else Source(code.co_filename, code.co_firstlineno)
 
 
 def _package(fn: Any) -> str:

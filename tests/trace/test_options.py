@@ -83,6 +83,9 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "tensordot-axes": (lambda x: np.tensordot(x, x[0], axes=2), (M,)),
     "sum-axis-of-a-number": (lambda x: np.sum(x, axis=1), (np.array(2.5),)),
     "mean-axis-of-a-number": (lambda x: np.mean(x, axis=0), (np.array(2.5),)),
+    "array-device": (lambda x: np.asarray(x, device="gpu"), (X,)),
+    "require-unlikely": (lambda x: np.require(x, None, ["C", "F"]), (M,)),
+    "broadcast-to-negative": (lambda x: np.broadcast_to(x, -1), (X[:1],)),
     "gradient-of-bool": (np.gradient, (B,)),
     "histogram-of-infinity": (lambda x: np.histogram(x, 3), (np.array([1.0, np.inf]),)),
     "ediff1d-end-dtype": (lambda i: np.ediff1d(i, to_end=np.nan), (I,)),
@@ -195,6 +198,16 @@ def _along(x: Any, i: Any) -> Any:
 def test_negative_powers_of_unsigned_integers_overflow() -> None:
     with pytest.raises(OverflowError, match="out of bounds for uint16"):
         gradc.compile(lambda x: x**-1)(np.ones(3, np.uint16))
+
+
+def test_ndmax_is_not_ignored() -> None:
+    with pytest.raises(TypeError, match="without ndmax="):
+        gradc.compile(lambda x: np.array([x, x], ndmax=1))(X)
+
+
+def test_an_error_of_the_result_has_the_line_of_the_function() -> None:
+    with pytest.raises(TypeError, match=r"test_options.py:\d+\n.*complex\)\)\(X\)\n.*complex128"):
+        gradc.compile(lambda x: np.ones_like(x, dtype=complex))(X)
 
 
 def test_take_along_axis_takes_integers() -> None:

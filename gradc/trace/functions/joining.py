@@ -28,7 +28,7 @@ from gradc.trace.lift import (
     wrap,
 )
 from gradc.trace.registry import FUNCTIONS
-from gradc.trace.source import fail
+from gradc.trace.source import as_numpy_says, fail
 from gradc.trace.table import implements, implements_view
 from gradc.trace.tracer import Tracer
 
@@ -51,8 +51,13 @@ def new_array(
     order: str = "K",
     subok: bool = False,
     ndmin: int = 0,
-    **_: Any,
+    ndmax: int = 0,
+    device: Any = None,
+    like: Any = None,
 ) -> Tracer:
+    if ndmax:
+        fail("gradc traces np.array without ndmax=", "lists of numbers")
+    _on_cpu(device)
     if isinstance(object, SEQUENCES):
         leaves, outer = _nest(object)
         common = np.result_type(*[_strong(x) for x in leaves])
@@ -64,6 +69,11 @@ def new_array(
     return reshaped(x, (1,) * (ndmin - x.ndim) + x.shape) if ndmin > x.ndim else x
 
 
+def _on_cpu(device: Any) -> None:
+    if device not in (None, "cpu"):
+        fail(f'Device not understood. Only "cpu" is allowed, but received: {device}', None, ShapeError)
+
+
 @implements_view(np.array)
 def array(object: Any, dtype: Any = None, *, copy: Any = True, ndmin: int = 0, **options: Any) -> Tracer:
     if copy or ndmin:
@@ -72,13 +82,19 @@ def array(object: Any, dtype: Any = None, *, copy: Any = True, ndmin: int = 0, *
 
 
 @implements_view(np.require)
-def require(a: Any, dtype: Any = None, requirements: Any = None, **_: Any) -> Tracer:
+def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Tracer:
+    """How it lies in memory is no part of what is compiled; that it could is checked."""
+    with as_numpy_says():
+        np.require(np.zeros(1), None, plain(requirements))
     return asarray(a, dtype)
 
 
 @implements_view(np.asarray, np.asanyarray)
-def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, **_: Any) -> Tracer:
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, device: Any = None, like: Any = None
+) -> Tracer:
     """The same array, if it is one of the dtype wanted."""
+    _on_cpu(device)
     if order in ("C", "F"):
         return _laid_out(a, dtype, order)
     same = type(a) is Tracer and not a.weak and (dtype is None or np.dtype(dtype) == a.dtype)

@@ -200,6 +200,8 @@ def _each(fn: Any, arrays: tuple[Any, ...]) -> Any:
 @implements_view(np.broadcast_to)
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Tracer:
     x, wanted = tracer(array), shape_of(shape)
+    if any(n < 0 for n in wanted):
+        fail("all elements of broadcast shape must be non-negative", None, ShapeError)
     tail = wanted[len(wanted) - x.ndim :]
     if len(wanted) < x.ndim or any(n not in (1, m) for n, m in zip(x.shape, tail, strict=True)):
         fail(f"an array of shape {x.shape} does not broadcast to {wanted}", None, ShapeError)
