@@ -281,6 +281,8 @@ def vector_steps(size: int, lanes: int, unroll: int = 1, rest: int | None = None
 
 def _reshape_index(node: Node, index: Index) -> Index:
     """Axes of size 1 come and go, and an axis may have been cut into several; the others keep their order."""
+    if not node.types[0].size:  # nothing is read, and sizes of 0 go nowhere
+        return (ZERO,) * len(node.inputs[0].shape)
     others = iter([(i, n) for i, n in zip(index, node.types[0].shape, strict=True) if n != 1])
     source = []
     for size in node.inputs[0].shape:

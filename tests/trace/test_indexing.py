@@ -225,3 +225,10 @@ def test_constant_tables_indexed_by_traced_values() -> None:
     i, x = np.array([3, -1, 0]), np.arange(3.0)
     for found, wanted in zip(gradc.compile(f)(i, x), f(i, x), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_slices_of_an_index_of_nothing() -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    read = gradc.compile(lambda x: x[1, None, :0, np.array([2, 0])])
+    assert read(x).shape == (2, 1, 0)
+    assert gradc.compile(lambda x: np.exp(x[1, :0]).ravel() + 1)(x).shape == (0,)
