@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+CASES, EVERY = 4, 8
+"""Of the cases of one test, the quick tier runs so many, and then each so-manieth."""
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test with many cases, the quick tier runs some: the others are long."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        seen[test] += 1
+        if seen[test] > CASES and seen[test] % EVERY:
+            item.add_marker(pytest.mark.long)
 
 
 def normalized(text: str) -> str:

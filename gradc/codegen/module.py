@@ -191,8 +191,7 @@ class Module:
         a = node.inputs[0]
         if len(node.types[0].shape) > 2 or a.dtype.kind != "f":
             return None
-        shape = node.types[0].shape
-        m, n = shape[-2], shape[-1]
+        m, n = list(node.types[0].shape)
         ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
         k = a.shape[0] if ta else a.shape[1]
         key = ("parts", SHORT[a.dtype], m, n, k, ta, tb)
