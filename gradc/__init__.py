@@ -25,9 +25,11 @@ from gradc.api.transforms import grad, hvp, jvp, value_and_grad, vjp
 from gradc.inspect import debug as _debug
 from gradc.ir.errors import (
     ArgumentError,
+    DomainError,
     GradcError,
     IndexOutOfBoundsError,
     LinearAlgebraError,
+    OperandError,
     ParseError,
     ShapeError,
     TraceError,
@@ -45,11 +47,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "Compiled",
+    "DomainError",
     "FitResult",
     "GradcError",
     "GradientError",
     "IndexOutOfBoundsError",
     "LinearAlgebraError",
+    "OperandError",
     "ParseError",
     "ShapeError",
     "TraceError",
