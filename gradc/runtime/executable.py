@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from gradc.codegen.driver import ENTRY, Compiled, generate
 from gradc.codegen.factor import WRITERS
 from gradc.codegen.jit import Code, assembly
-from gradc.codegen.module import ENTRY, Compiled, generate
 from gradc.codegen.target import Target, host
 from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
 from gradc.ir.graph import Graph

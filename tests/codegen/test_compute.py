@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import gradc
+from gradc.codegen.driver import ENTRY
 from gradc.codegen.jit import optimize, target_machine
 from gradc.codegen.library import symbols_in
-from gradc.codegen.module import ENTRY
 from gradc.ir import Graph, IndexOutOfBoundsError, parse
 from gradc.passes.fuse import fuse
 from gradc.passes.plan_memory import plan_memory

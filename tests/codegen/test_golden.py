@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradc
-from gradc.codegen.module import generate
+from gradc.codegen.driver import generate
 from gradc.codegen.target import Target
 
 STAGES = ("traced", "grad", "optimized", "fused", "planned")

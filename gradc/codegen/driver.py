@@ -1,0 +1,220 @@
+"""The functions that run planned graphs: for each node, pointers to its places, and a call.
+
+They have the C signature `void f(void **in, void **out, char *arena, void *context)`: `in` holds the graph's
+inputs and then the captured arrays, `arena` is workspace. The context's first field is a status, set to the
+number of a message if a check fails; the second is a function that does the chunks of kernels, or null, and the
+third how many threads may help it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradc.codegen.factor import WRITERS as FACTORIZATIONS
+from gradc.codegen.factor import Routine, factorization
+from gradc.codegen.loops import KernelCode
+from gradc.codegen.module import PARALLEL, Message, Module
+from gradc.codegen.sorting import Sorting, sorting
+from gradc.codegen.target import Target
+from gradc.codegen.triangular import triangular_solve
+from gradc.ir.graph import Graph, Node, Value
+from gradc.ir.types import ALIGNMENT, round_up
+
+ENTRY = "gradc_compute"
+
+LONGEST = 500
+"""So many lines are a function; what follows is another one."""
+
+PARAMETERS = "ptr %in, ptr %out, ptr %arena, ptr %context"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What code generation gives: the module's text, its workspace, messages, kernels and captured arrays in
+    order."""
+
+    text: str
+    arena: int
+    messages: tuple[Message, ...]
+    kernels: dict[str, KernelCode]
+    calls: tuple[str, ...]
+    captured: tuple[np.ndarray, ...]
+    is_parallel: bool
+    """Whether there are kernels that threads may share."""
+
+
+def generate(graph: Graph, target: Target) -> Compiled:
+    """LLVM text of a planned graph."""
+    module = Module(target)
+    calls: list[str] = []
+    arena = Driver(module, graph, ENTRY, calls).write("")
+    captured = [node for node in graph.nodes if node.op.name == "captured"]
+    arrays = tuple(graph.constants[node.attrs["name"]] for node in captured)
+    return Compiled(
+        module.text(), arena, tuple(module.messages), module.kernels, tuple(calls), arrays, module.is_parallel
+    )
+
+
+class Driver:
+    """Writes the function that runs a planned graph: for each node, pointers to its places, and a call.
+
+    A long one consists of parts, each a function: LLVM's time grows with the square of a function's length.
+    """
+
+    def __init__(self, module: Module, graph: Graph, symbol: str, calls: list[str]) -> None:
+        self.module = module
+        self.graph = graph
+        self.number = {x: i for i, x in enumerate(graph.inputs)}
+        self.symbol = symbol
+        self.calls = calls
+        self.used = set(graph.outputs).union(*[node.inputs for node in graph.nodes])
+        self.lines: list[str] = []
+        self.pointers: dict[tuple[str, int], str] = {}
+        self.counter = 0
+        self.workspace = round_up(graph.arena or 0)  # scratch begins here
+        self.scratch = 0
+
+    def write(self, linkage: str = "internal ") -> int:
+        """Add the function to the module; its bytes of arena, scratch included."""
+        parts: list[str] = []
+        for node in self.graph.nodes:
+            if len(self.lines) > LONGEST:
+                parts.append(f"{self.symbol}.part{len(parts)}")
+                self.define(parts[-1], "internal ")
+            self.node(node)
+        calls = [f"  call void @{part}({PARAMETERS})" for part in parts]
+        self.lines = [*calls, *self.lines]
+        self.define(self.symbol, linkage)
+        return self.workspace + self.scratch
+
+    def define(self, symbol: str, linkage: str) -> None:
+        """Make a function of the lines so far."""
+        head = f"define {linkage}void @{symbol}({PARAMETERS}) #1 {{"
+        self.module.functions[symbol] = "\n".join([head, "entry:", *self.lines, "  ret void", "}"])
+        self.lines = []
+
+    def place(self, where: str, number: int) -> str:
+        """The pointer to a place, fetched by each node that needs it."""
+        if where == "captured":
+            where, number = "in", len(self.graph.inputs) + number
+        if (where, number) not in self.pointers:
+            name = self.pointers[where, number] = self.fresh(f"%{where}{number}.")
+            if where == "arena":
+                self.lines.append(f"  {name} = getelementptr i8, ptr %arena, i64 {number}")
+            else:
+                self.lines.append(f"  {name}.slot = getelementptr ptr, ptr %{where}, i64 {number}")
+                self.lines.append(f"  {name} = load ptr, ptr {name}.slot, align 8")
+        return self.pointers[where, number]
+
+    def pointer(self, value: Value) -> str:
+        if value.node is None:
+            return self.place("in", self.number[value])
+        assert value.node.places is not None
+        return self.place(*value.node.places[value.index])
+
+    def node(self, node: Node) -> None:
+        name = node.op.name
+        if name in ("reshape", "captured"):
+            return
+        self.pointers = {}
+        inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
+        if name == "fuse" and node.attrs["body"].nodes[-1].op.name == "contract":
+            symbol, scratch, operands = self.module.contraction(node.attrs["body"])
+            pointers = [*(inputs[i] for i in operands), *outputs]
+            self.call(symbol, [*pointers, self.scratch_pointer(scratch)])
+        elif name == "fuse":
+            overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
+            symbol, chunks = self.module.lowered(node.attrs["body"], overwrites)
+            if chunks > 1:
+                self.split(symbol, [*inputs, *outputs], chunks)
+            else:
+                self.call(symbol, [*inputs, *outputs, "%context"])
+        elif name == "matmul" and (task := self.module.product_in_parts(node)) is not None:
+            symbol, parts, scratch = task
+            self.in_chunks(symbol, symbol, [*inputs, *outputs, self.scratch_pointer(scratch)], parts)
+        elif name == "matmul":
+            symbol, scratch = self.module.product(node)
+            self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
+        elif name == "sort":
+            self.routine(sorting(node.inputs[0].type), inputs, outputs)
+        elif name == "triangular_solve":
+            self.routine(triangular_solve(node, self.module.target.vector_bytes), inputs, outputs)
+        elif name in FACTORIZATIONS:
+            used = [y in self.used for y in node.results]
+            self.routine(factorization(node, used), inputs, outputs)
+        elif name == "call":
+            self.run(node.attrs["body"], inputs, outputs)
+        elif name == "cond":
+            self.cond(node, inputs, outputs)
+        else:
+            raise AssertionError(f"{name} has no lowering")
+
+    def call(self, symbol: str, arguments: Sequence[str]) -> None:
+        self.calls.append(symbol)
+        self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
+
+    def split(self, symbol: str, pointers: list[str], chunks: int) -> None:
+        """Call a kernel chunk by chunk."""
+        self.module.task(symbol, len(pointers))
+        self.in_chunks(symbol, f"{symbol}.task", pointers, chunks)
+
+    def in_chunks(self, symbol: str, task: str, pointers: list[str], chunks: int) -> None:
+        """Have whatever threads there are do the chunks of a task: its pointers go through a table."""
+        table = self.fresh("%table")
+        self.lines.append(f"  {table} = alloca [{len(pointers)} x ptr], align 8")
+        for i, pointer in enumerate(pointers):
+            self.lines.append(f"  {table}.{i} = getelementptr ptr, ptr {table}, i64 {i}")
+            self.lines.append(f"  store ptr {pointer}, ptr {table}.{i}, align 8")
+        self.calls.append(symbol)
+        self.lines.append(f"  call void @{PARALLEL}(ptr @{task}, ptr {table}, i64 {chunks}, ptr %context)")
+
+    def routine(self, routine: Routine | Sorting, inputs: list[str], outputs: list[str]) -> None:
+        """Call a function that comes as text of its own."""
+        symbol = self.module.include(routine.symbol, routine.text)
+        self.call(symbol, [*inputs, *outputs, self.scratch_pointer(routine.scratch)])
+
+    def scratch_pointer(self, size: int) -> str:
+        self.scratch = max(self.scratch, size)
+        return self.place("arena", self.workspace) if size else "null"
+
+    def fresh(self, stem: str) -> str:
+        self.counter += 1
+        return f"{stem}{self.counter}"
+
+    def cond(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
+        """Branch on the predicate; each side runs its graph."""
+        predicate, *operands = inputs
+        byte, taken = self.fresh("%predicate"), self.fresh("%taken")
+        labels = [self.fresh(stem) for stem in ("true", "false", "joined")]
+        self.lines += [
+            f"  {byte} = load i8, ptr {predicate}, align 1",
+            f"  {taken} = icmp ne i8 {byte}, 0",
+            f"  br i1 {taken}, label %{labels[0]}, label %{labels[1]}",
+        ]
+        known = self.pointers
+        for label, key in zip(labels, ("if_true", "if_false"), strict=False):
+            self.pointers = dict(known)  # what one side fetches, the other does not have
+            self.lines.append(f"{label}:")
+            self.run(node.attrs[key], operands, outputs)
+            self.lines.append(f"  br label %{labels[2]}")
+        self.lines.append(f"{labels[2]}:")
+
+    def run(self, graph: Graph, inputs: list[str], outputs: list[str]) -> None:
+        """Call a nested graph's function, its arena in our scratch."""
+        symbol = f"g{len(self.module.functions)}_{re.sub(r'[^0-9A-Za-z_]', '_', graph.name)}"
+        self.module.functions[symbol] = ""  # keep the name
+        size = Driver(self.module, graph, symbol, self.calls).write()
+        arena = self.scratch_pointer(max(size, ALIGNMENT))
+        arrays = []
+        for stem, pointers in (("%args", inputs), ("%results", outputs)):
+            array = self.fresh(stem)
+            arrays.append(array)
+            self.lines.append(f"  {array} = alloca ptr, i64 {max(len(pointers), 1)}, align 8")
+            for i, pointer in enumerate(pointers):
+                self.lines.append(f"  {array}.{i} = getelementptr ptr, ptr {array}, i64 {i}")
+                self.lines.append(f"  store ptr {pointer}, ptr {array}.{i}, align 8")
+        self.call(symbol, [*arrays, arena, "%context"])
