@@ -2,7 +2,7 @@
 
 They have the C signature `void f(void **in, void **out, char *arena, void *context)`: `in` holds the graph's
 inputs and then the captured arrays, `arena` is workspace. The context's first field is a status, set to the
-number of a message if a check fails; the second is a function that does the chunks of kernels, or null, and the
+number of a message if a check fails; the second is a function that does the chunks of kernels, or null, the
 third how many threads may help it.
 """
 
