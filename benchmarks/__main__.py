@@ -24,6 +24,7 @@ from benchmarks.rounds import Row
 REGISTERED = {
     "digits_step": Row("digits training step", "NumPy by hand", 0.5),
     "three_scalars": Row("sigmoid neuron, value and gradient", "JAX", 0.1),
+    "workloads": Row("loss and gradient of programs", "JAX", 1),
     "transforms": Row("value and gradient", "the value", 4),
 }
 """The modules, each with the row that stands for it if it cannot run."""
