@@ -157,7 +157,7 @@ def windows_reduced_first(node: Node) -> Value | None:
     """reduce_max(windows(x), axes=(1,)) => reduce_max(windows(x), axes=(0,)): vectors go along what stays"""
     inner = made_by(node.inputs[0], "windows")
     axes = node.attrs["axes"]
-    if inner is None or not inner.types[0].size:
+    if inner is None or not axes or not inner.types[0].size:
         return None
     shape, rank = inner.types[0].shape, inner.types[0].ndim
     kept = tuple(a for a in range(rank) if a not in axes)

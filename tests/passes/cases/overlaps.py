@@ -120,6 +120,7 @@ CASES = [
     ),
     # Few windows that are long, all axes, and what is first already.
     stays("windows_reduced_first", lambda x: most(windows(x, (2, 8), *SLIDING), 1), L),
+    stays("windows_reduced_first", lambda x: most(windows(x, (2, 8), *SLIDING)), L),
     stays("windows_reduced_first", lambda x: most(windows(x, (7, 3), *SLIDING), 0, 1), L),
     stays("windows_reduced_first", lambda x: most(windows(x, (3, 7), *SLIDING), 0), L),
     stays("windows_reduced_first", lambda x: most(x, 1), P),
