@@ -9,7 +9,8 @@ import numpy as np
 from gradc.codegen.loops import Assign, Let, Read, Register
 from gradc.codegen.lower import Index
 from gradc.ir.graph import Node, Value
-from gradc.ir.types import BOOL, I64, Type
+from gradc.ir.ops.reduce import identity
+from gradc.ir.types import BOOL, I64
 
 if TYPE_CHECKING:
     from gradc.codegen.nests import Nest
@@ -17,21 +18,6 @@ if TYPE_CHECKING:
 COMBINE = {"reduce_sum": "add", "reduce_prod": "mul", "reduce_max": "maximum", "reduce_min": "minimum"}
 COMBINE_BOOL = {"reduce_max": "or", "reduce_min": "and"}
 ARGUMENTS = frozenset({"argmax", "argmin"})
-
-
-def identity(op: str, type: Type, empty: bool) -> object:
-    """What does not change a reduction. Sums begin at -0.0, so that a sum of -0.0 stays one, as in NumPy."""
-    if type.is_bool:
-        return op in ("reduce_min", "argmin")
-    if op == "reduce_sum":
-        return -0.0 if type.is_float and not empty else 0
-    if op == "reduce_prod":
-        return 1
-    lowest = op in ("reduce_max", "argmax")
-    if type.is_float:
-        return -np.inf if lowest else np.inf
-    limits = np.iinfo(type.dtype)
-    return int(limits.min if lowest else limits.max)
 
 
 def combining_op(node: Node) -> str:
@@ -55,7 +41,9 @@ class Accumulators:
         for i, node in enumerate(nest.reductions):
             x = node.inputs[0]
             variable = self.variables[node.result] = f"{tag}{i}"
-            self.start(variable, identity(node.op.name, x.type, nest.is_empty), x.dtype, depth)
+            # The sum of nothing is 0, not -0.0.
+            nothing = nest.is_empty and node.op.name == "reduce_sum"
+            self.start(variable, 0 if nothing else identity(node.op.name, x.type), x.dtype, depth)
             if node.op.name in ARGUMENTS:
                 self.start(variable + "_at", 0, I64, depth)
 
@@ -82,7 +70,7 @@ class Accumulators:
         variable = self.variables[node.result]
         best = self.current(variable, x.dtype)
         if emitter.active is not None and self.nest.across:
-            value = identity(node.op.name, node.inputs[0].type, False)
+            value = identity(node.op.name, node.inputs[0].type)
             lanes = emitter.register(x.dtype, self.lanes, here)
             attrs = (("active", emitter.active), ("other", value))
             emitter.add(here, Let(lanes, "keep_active", (x,), attrs))

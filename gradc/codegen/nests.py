@@ -19,7 +19,7 @@ from gradc.codegen.movement import SPECIAL, lower_written_out
 from gradc.codegen.running import REDUCTION, lower_running
 from gradc.ir.effort import chunks_of
 from gradc.ir.graph import Graph, Value
-from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
+from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes, tail_of
 from gradc.ir.ops.special import SCIPY_NAMES
 
 BLOCK = 128
@@ -66,10 +66,7 @@ class Nest:
         self.graph = graph
         self.overwritten = overwritten
         self.reductions = [n for n in graph.nodes if n.op.name in REDUCTIONS]
-        self.tail: set[Value] = {n.result for n in self.reductions}
-        for node in graph.nodes:
-            if not self.tail.isdisjoint(node.inputs):
-                self.tail.update(node.results)
+        self.tail = tail_of(graph)
         self.axes: tuple[int, ...] = ()
         if self.reductions:
             self.domain = self.reductions[0].inputs[0].shape

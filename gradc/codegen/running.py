@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gradc.codegen.accumulate import COMBINE, COMBINE_BOOL, identity
+from gradc.codegen.accumulate import COMBINE, COMBINE_BOOL
 from gradc.codegen.loops import Affine, Assign, Let, Read
 from gradc.codegen.lower import Emitter, vector_steps
 from gradc.ir.graph import Node
+from gradc.ir.ops.reduce import identity
 
 REDUCTION = {"cumsum": "reduce_sum", "cumprod": "reduce_prod", "cummax": "reduce_max", "cummin": "reduce_min"}
 """The reduction whose steps a running op keeps."""
@@ -32,7 +33,7 @@ def lower_running(emitter: Emitter, node: Node) -> None:
         emitter.counter += 1
         variable = f"acc{emitter.counter}"
         first = emitter.register(type.dtype, emitter.lanes, depth)
-        emitter.add(depth, Let(first, "constant", (), (("value", identity(reduction, type, False)),)))
+        emitter.add(depth, Let(first, "constant", (), (("value", identity(reduction, type)),)))
         emitter.add(depth, Assign(variable, first))
         emitter.open(f"i{axis}")
         before = emitter.register(type.dtype, emitter.lanes, depth + 1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gradc.ir.graph import Builder, Graph, Node, Place, Value
 from gradc.ir.op import OPS
+from gradc.ir.ops.reduce import REDUCTIONS, tail_of
 from gradc.passes.arena import Arena
 from gradc.passes.kernels import ALONE
 
@@ -156,9 +157,6 @@ class Planner:
         return not aliases and all(reads_in_step(node.attrs["body"], inner, k) for inner in same)
 
 
-REDUCES = ("reduce_", "arg")
-
-
 def reads_in_step(body: Graph, x: Value, k: int) -> bool:
     """Is input x read only at the element of output k, in the very step of the loops that writes it?
 
@@ -170,21 +168,16 @@ def reads_in_step(body: Graph, x: Value, k: int) -> bool:
     y = body.outputs[k]
     if y.shape != x.shape or y.dtype.itemsize != x.dtype.itemsize or x in body.outputs:
         return False
-    tail: set[Value] = set()
+    tail = tail_of(body)
     made = {x}
     readers = []
     for node in body.nodes:
-        reduces = node.op.name.startswith(REDUCES)
         if node.op.name in ALONE:
             return False
-        if reduces or not tail.isdisjoint(node.inputs):
-            tail.update(node.results)
         if not made.isdisjoint(node.inputs):
-            if not (node.op.elementwise or reduces):
+            if not (node.op.elementwise or node.op.name in REDUCTIONS):
                 return False
             made.update(node.results)
         if x in node.inputs:
             readers.append(node)
-    return all(
-        (not node.op.name.startswith(REDUCES) and node.result in tail) == (y in tail) for node in readers
-    )
+    return all((node.op.name not in REDUCTIONS and node.result in tail) == (y in tail) for node in readers)

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gradc.ir.effort import MOST_CHUNKS, chunks_of
 from gradc.ir.graph import Builder, Graph, Node, Value, emit, rebuild
 from gradc.ir.op import OPS
-from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
-from gradc.ir.types import Type
+from gradc.ir.ops.reduce import REDUCTIONS, identity, reduced_axes, tail_of
 from gradc.passes.nested import inside_out
 
 COMBINING = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min"})
@@ -31,13 +28,14 @@ def split(graph: Graph) -> Graph:
 
 
 def _split(graph: Graph) -> Graph:
-    if all(node.op.name != "fuse" or _cut(node.attrs["body"]) is None for node in graph.nodes):
+    cuts = {node: _cut(node.attrs["body"]) for node in graph.nodes if node.op.name == "fuse"}
+    if not any(cuts.values()):
         return graph
     env: dict[Value, Value] = {x: x for x in graph.inputs}
     with Builder(graph.inputs) as builder:
         for node in graph.nodes:
             inputs = [env[x] for x in node.inputs]
-            cut = _cut(node.attrs["body"]) if node.op.name == "fuse" else None
+            cut = cuts.get(node)
             if cut is None:
                 results: Sequence[Value] = builder.add(rebuild(node, tuple(inputs))).results
             else:
@@ -46,15 +44,6 @@ def _split(graph: Graph) -> Graph:
                 new.name = old.name
                 env[old] = new
     return graph.replace(nodes=builder.nodes, outputs=[env[y] for y in graph.outputs])
-
-
-def _tail(body: Graph) -> set[Value]:
-    """The reduced values, and what is computed from them."""
-    tail: set[Value] = set()
-    for node in body.nodes:
-        if node.op.name in REDUCTIONS or not tail.isdisjoint(node.inputs):
-            tail.update(node.results)
-    return tail
 
 
 def _cut(body: Graph) -> tuple[int, int] | None:
@@ -73,7 +62,7 @@ def _cut(body: Graph) -> tuple[int, int] | None:
     if even and max(even) >= count // 2:
         best = max(even)
         return best, size // best
-    tail = _tail(body)
+    tail = tail_of(body)
     if any(y not in tail for y in body.outputs):
         return (max(even), size // max(even)) if even else None
     length = -(-size // count)
@@ -88,7 +77,7 @@ class _Halves:
         self.body: Graph = node.attrs["body"]
         self.given = dict(zip(self.body.inputs, inputs, strict=True))
         self.count, self.length = count, length
-        self.tail = _tail(self.body)
+        self.tail = tail_of(self.body)
         first = next(n for n in self.body.nodes if n.op.name in REDUCTIONS)
         self.domain = first.inputs[0].shape
 
@@ -126,27 +115,13 @@ class _Halves:
                 shape=(total, *self.domain[1:]),
                 starts=(0, *zeros),
                 steps=(1,) * len(self.domain),
-                value=_identity(node.op.name, x.type),
+                value=x.dtype.type(identity(node.op.name, x.type)).item(),
             )
         x = emit("reshape", x, shape=self.chunked(self.domain))
         return emit(node.op.name, x, axes=tuple([a + 1 for a in reduced_axes(node)]))
 
     def chunked(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (self.count, self.length, *shape[1:])
-
-
-def _identity(op: str, type: Type) -> object:
-    if op == "reduce_sum":
-        return -0.0 if type.is_float else 0
-    if op == "reduce_prod":
-        return 1.0 if type.is_float else 1
-    lowest = op == "reduce_max"
-    if type.is_bool:
-        return not lowest
-    if type.is_float:
-        return -np.inf if lowest else np.inf
-    limits = np.iinfo(type.dtype)
-    return int(limits.min if lowest else limits.max)
 
 
 class _Copy(Builder):

@@ -48,6 +48,8 @@ def make_entry(
     context_bytes: int,
     on_status: Callable[[int], object],
     parallel: tuple[int, int] = (0, 0),
+    *,
+    native: bool = True,
 ) -> Entry:
     """A function of flat leaves that runs the compute function at `address`.
 
@@ -64,7 +66,7 @@ def make_entry(
     `release_gil` other Python threads run meanwhile.
 
     `parallel`, the address of a function that runs chunks and how many threads may help it, go to the second
-    and third word of the context (see `gradc.runtime.threads`).
+    and third word of the context (see `gradc.runtime.threads`). Without `native` the entry is in Python.
 
     `keep_alive`, the owner of the compute code, lives as long as the function; it must not lead back to the
     function, for the cycle collector does not look into it (`entry_spec.unseen`). Raises `ValueError` for
@@ -83,39 +85,12 @@ def make_entry(
         on_status,
         parallel,
     )
-    routine = native_routine()
+    routine = native_routine() if native else None
     return routine.wrap(call) if routine else python_entry(call)
 
 
-def make_python_entry(
-    address: int,
-    inputs: Sequence[LeafSpec],
-    constants: Sequence[np.ndarray[Any, Any]],
-    outputs: Sequence[LeafSpec],
-    structure: Structure,
-    arena_bytes: int,
-    release_gil: bool,
-    keep_alive: object,
-    context_bytes: int,
-    on_status: Callable[[int], object],
-    parallel: tuple[int, int] = (0, 0),
-) -> Entry:
-    """What `make_entry` makes, in Python and ctypes: far slower, and the meaning the native one must have."""
-    return python_entry(
-        Call(
-            address,
-            tuple(inputs),
-            tuple(constants),
-            tuple(outputs),
-            structure,
-            arena_bytes,
-            release_gil,
-            keep_alive,
-            context_bytes,
-            on_status,
-            parallel,
-        )
-    )
+make_python_entry = functools.partial(make_entry, native=False)
+"""What `make_entry` makes, in Python and ctypes: far slower, and the meaning the native one must have."""
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradc.ir.errors import ShapeError
-from gradc.ir.graph import Node, Value, emit
+from gradc.ir.graph import Graph, Node, Value, emit
 from gradc.ir.op import Cotangent, Op, full_like
 from gradc.ir.ops.elementwise import equal, where
 from gradc.ir.types import I64, Type
@@ -111,6 +111,30 @@ Op(
 
 REDUCTIONS = frozenset({"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"})
 """The ops of this module."""
+
+
+def tail_of(graph: Graph) -> set[Value]:
+    """The reduced values of a kernel's graph, and what is computed from them."""
+    tail: set[Value] = set()
+    for node in graph.nodes:
+        if node.op.name in REDUCTIONS or not tail.isdisjoint(node.inputs):
+            tail.update(node.results)
+    return tail
+
+
+def identity(op: str, type: Type) -> bool | int | float:
+    """What does not change a reduction. Sums begin at -0.0, so that a sum of -0.0 stays one, as in NumPy."""
+    if type.is_bool:
+        return op in ("reduce_min", "argmin")
+    if op == "reduce_sum":
+        return -0.0 if type.is_float else 0
+    if op == "reduce_prod":
+        return 1
+    lowest = op in ("reduce_max", "argmax")
+    if type.is_float:
+        return -np.inf if lowest else np.inf
+    limits = np.iinfo(type.dtype)
+    return int(limits.min if lowest else limits.max)
 
 
 def reduced_axes(node: Node) -> Axes:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradc.ir import emit
+from gradc.ir.ops.reduce import identity
 from gradc.trace.functions.indexing import Gathered, as_mask, basic, entries_of, gathered
-from gradc.trace.functions.selected import limit
 from gradc.trace.functions.writing import updates_of
 from gradc.trace.lift import any_traced, constant_value, operand, plain, shape_of, wrap
 from gradc.trace.registry import FUNCTIONS
@@ -101,7 +101,7 @@ def _reduced(ufunc: np.ufunc, x: Tracer, how: Gathered, value: Any) -> None:
     hits = hits.reshape(hits.shape + (1,) * len(rest))
     initial = ufunc.identity
     if initial is None:
-        initial = limit(x.dtype, "max" if ufunc is np.maximum else "min")
+        initial = identity("reduce_max" if ufunc is np.maximum else "reduce_min", x.type)
     full = FUNCTIONS[np.broadcast_to](updates, (count, math.prod(sizes), *rest))
     found = FUNCTIONS[ufunc].reduce(full, axis=0, where=hits, initial=initial)
     order = (*how.axes, *[axis for axis in range(x.ndim) if axis not in how.axes])

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gradc.ir import TraceError, Value
+from gradc.ir.ops.reduce import identity
 from gradc.trace.lift import shape_of, traced, wrap
 from gradc.trace.methods import UnsupportedError
 from gradc.trace.registry import FUNCTIONS
@@ -70,7 +71,7 @@ class Selection:
             fail(_UNKNOWN, INSTEAD)
         options: dict[str, Any] = {}
         if name in ("max", "min"):
-            options["initial"] = limit(self.values.dtype, name)
+            options["initial"] = identity(f"reduce_{name}", self.values.type)
         return FUNCTIONS[getattr(np, name)](self.values, where=mask, **options)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -142,13 +143,3 @@ def same_value(a: Value, b: Value, limit: int = 64) -> bool:
             return False
         pending.extend(zip(x.node.inputs, y.node.inputs, strict=True))
     return not pending
-
-
-def limit(dtype: np.dtype, name: str) -> Any:
-    """The result of `max` or `min` of nothing at all."""
-    if dtype.kind == "f":
-        return -np.inf if name == "max" else np.inf
-    if dtype.kind == "b":
-        return name == "min"
-    limits = np.iinfo(dtype)
-    return limits.min if name == "max" else limits.max
