@@ -47,29 +47,28 @@ def call_and_change(special: Specialization, arguments: Arguments, leaves: list[
 def _check(special: Specialization, arguments: Arguments, leaves: list[Any], written: Written) -> None:
     """See to it that an array can be written into. Errors: `ArgumentError`."""
     x = leaves[written.leaf]
-    names = special.program.parameters.names(*arguments)
-    name = names[written.leaf]
     wrong = None
-    instead = f"pass an array of its own: {name}.copy()"
+    instead = "pass an array of its own: {}.copy()"
     if not isinstance(x, np.ndarray):
-        wrong, instead = f"is a {type(x).__name__}, a number", f"pass np.array({name})"
+        wrong, instead = f"is a {type(x).__name__}, a number", "pass np.array({})"
     elif not x.flags.writeable:
         wrong = "is read-only"
     elif _overlaps_itself(x):
         wrong = "has elements that share memory with each other"
     elif written.reshaped and not x.flags.c_contiguous:
         wrong = "is written through a reshaped view, which is a copy for an array that is not in C order"
-        instead = f"pass np.ascontiguousarray({name})"
+        instead = "pass np.ascontiguousarray({})"
     else:
         for i, other in enumerate(leaves):
             if i != written.leaf and isinstance(other, np.ndarray) and _overlap(x, other):
-                wrong = f"shares memory with {names[i]}"
+                wrong = f"shares memory with {special.program.parameters.names(*arguments)[i]}"
     if wrong is not None:
+        name = special.program.parameters.names(*arguments)[written.leaf]
         where = "" if written.line is None else f" (at {written.line})"
         raise ArgumentError(
             f"{name_of(special.program.fn)} writes into its argument {name}{where}, which {wrong}",
             caller(),
-            instead,
+            instead.format(name),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gradc.ir import evaluate, parse, type_of, verify
 from gradc.trace import Input, NeedStatic, Static, Traced, rebuild, trace, tree
@@ -66,3 +67,14 @@ def check(fn: Callable[..., Any], *args: Any, rtol: float = 2e-6, **kwargs: Any)
         tolerance = rtol if np.asarray(a).dtype == np.float32 else 1e-12
         np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance, equal_nan=True)
     return got
+
+
+def cases(*blocks: dict[str, str]) -> list[Any]:
+    """A case for each expression: blocks have, by the name of operands, expressions between semicolons."""
+    return [
+        pytest.param(operands, part.strip(), id=f"{part.strip()} {operands}")
+        for block in blocks
+        for operands, text in block.items()
+        for part in text.replace("\n", ";").split(";")
+        if part.strip()
+    ]

@@ -9,7 +9,7 @@ import pytest
 
 import gradc
 from tests.programs.gradients import check_gradient
-from tests.trace.harness import check, traced
+from tests.trace.harness import cases, check, traced
 
 RNG = np.random.default_rng(5)
 X = RNG.uniform(-1, 1, (4, 4)) + 2 * np.eye(4)
@@ -96,16 +96,6 @@ OTHERS = {
     "tall": "np.linalg.lstsq(x, y); np.linalg.lstsq(x, z); np.linalg.matrix_rank(x); np.linalg.svdvals(x)",
     "wide": "np.linalg.lstsq(x, y); np.linalg.lstsq(x, z); np.linalg.matrix_rank(x)",
 }
-
-
-def cases(*blocks: dict[str, str]) -> list[Any]:
-    return [
-        pytest.param(operands, part.strip(), id=f"{part.strip()} {operands}")
-        for block in blocks
-        for operands, text in block.items()
-        for part in text.replace("\n", ";").split(";")
-        if part.strip()
-    ]
 
 
 def function(text: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.programs.gradients import check_gradient
-from tests.trace.harness import check, traced
+from tests.trace.harness import cases, check, traced
 
 RNG = np.random.default_rng(11)
 X = RNG.uniform(-3, 3, (4, 5))
@@ -110,16 +110,6 @@ OTHERS = {
         np.digitize(y, [1.0, 0.0, -1.0], right=True)
     """,
 }
-
-
-def cases(*blocks: dict[str, str]) -> list[Any]:
-    return [
-        pytest.param(operands, part.strip(), id=f"{part.strip()} {operands}")
-        for block in blocks
-        for operands, text in block.items()
-        for part in text.replace("\n", ";").split(";")
-        if part.strip()
-    ]
 
 
 def function(text: str) -> Any:

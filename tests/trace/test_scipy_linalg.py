@@ -10,7 +10,7 @@ import scipy.linalg
 
 import gradc
 from tests.programs.gradients import check_gradient
-from tests.trace.harness import check, traced
+from tests.trace.harness import cases, check, traced
 
 RNG = np.random.default_rng(8)
 X = RNG.uniform(-1, 1, (4, 4)) + 2 * np.eye(4)
@@ -59,16 +59,6 @@ OTHERS = {
         cholesky(x.astype("f4")); eigh(x.astype("f4"))[0]
     """,
 }
-
-
-def cases(*blocks: dict[str, str]) -> list[Any]:
-    return [
-        pytest.param(operands, part.strip(), id=f"{part.strip()} {operands}")
-        for block in blocks
-        for operands, text in block.items()
-        for part in text.replace("\n", ";").split(";")
-        if part.strip()
-    ]
 
 
 def function(text: str) -> Any:

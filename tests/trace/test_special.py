@@ -12,7 +12,7 @@ import scipy.special
 
 import gradc
 from tests.programs.gradients import check_gradient
-from tests.trace.harness import check, traced
+from tests.trace.harness import cases, check, traced
 
 RNG = np.random.default_rng(21)
 OPERANDS = {
@@ -56,16 +56,6 @@ OTHERS = {
         betaln(np.arange(1, 6), x); gammaln(np.arange(5) + 0 * x.astype(int)); gammainc(np.abs(x), 2.0)
     """,
 }
-
-
-def cases(*blocks: dict[str, str]) -> list[Any]:
-    return [
-        pytest.param(operands, part.strip(), id=f"{part.strip()} {operands}")
-        for block in blocks
-        for operands, text in block.items()
-        for part in text.replace("\n", ";").split(";")
-        if part.strip()
-    ]
 
 
 def function(text: str) -> Any:
