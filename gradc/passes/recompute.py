@@ -8,6 +8,7 @@ stores it. Results keep their bits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 
 from gradc.ir.graph import Graph, Node, Value
 from gradc.passes.kernels import MAX_OPS, Kernel, in_memory, index_root, is_index_map
@@ -46,7 +47,7 @@ def recomputed(graph: Graph, kernel_of: Mapping[Node, Kernel]) -> dict[Value, li
         more = {leaf for x in values for leaf in chains[x]} - others
         many = sum(2 * leaf.type.size >= min(x.type.size for x in values) for leaf in more)
         room = len(kernel.nodes) + BUDGET * len(values) <= MAX_OPS
-        size = _size(kernel)
+        size = prod(kernel.domain)
         if many > len(values) or not room or any(size > 2 * x.type.size for x in values):
             chosen.difference_update(values)
     # What others are computed of is in memory: nobody computes through several kernels.
@@ -54,13 +55,6 @@ def recomputed(graph: Graph, kernel_of: Mapping[Node, Kernel]) -> dict[Value, li
         if x in chosen:
             chosen.difference_update(chains[x])
     return {x: chains[x] for x in chosen}
-
-
-def _size(kernel: Kernel) -> int:
-    size = 1
-    for n in kernel.domain:
-        size *= n
-    return size
 
 
 def _outside_readers(graph: Graph, kernel_of: Mapping[Node, Kernel]) -> dict[Value, set[Kernel] | None]:
