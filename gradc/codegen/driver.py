@@ -26,8 +26,8 @@ from gradc.ir.types import ALIGNMENT, round_up
 
 ENTRY = "gradc_compute"
 
-LONGEST = 500
-"""So many lines are a function; what follows is another one."""
+STRAIGHT = 64
+"""Graphs of so many nodes are written call by call; longer ones as a table of steps."""
 
 PARAMETERS = "ptr %in, ptr %out, ptr %arena, ptr %context"
 
@@ -62,7 +62,8 @@ def generate(graph: Graph, target: Target) -> Compiled:
 class Driver:
     """Writes the function that runs a planned graph: for each node, pointers to its places, and a call.
 
-    A long one consists of parts, each a function: LLVM's time grows with the square of a function's length.
+    A long one goes through a table instead: nodes that differ in their places only share the code of a step,
+    so that what LLVM has to do grows with the number of different steps.
     """
 
     def __init__(self, module: Module, graph: Graph, symbol: str, calls: list[str]) -> None:
@@ -74,39 +75,85 @@ class Driver:
         self.used = set(graph.outputs).union(*[node.inputs for node in graph.nodes])
         self.lines: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
+        self.row: list[int] | None = None
+        """In a table: the places of the node."""
         self.counter = 0
         self.workspace = round_up(graph.arena or 0)  # scratch begins here
         self.scratch = 0
 
     def write(self, linkage: str = "internal ") -> int:
         """Add the function to the module; its bytes of arena, scratch included."""
-        parts: list[str] = []
-        for node in self.graph.nodes:
-            if len(self.lines) > LONGEST:
-                parts.append(f"{self.symbol}.part{len(parts)}")
-                self.define(parts[-1], "internal ")
-            self.node(node)
-        calls = [f"  call void @{part}({PARAMETERS})" for part in parts]
-        self.lines = [*calls, *self.lines]
-        self.define(self.symbol, linkage)
+        if len(self.graph.nodes) > STRAIGHT:
+            self.table()
+        else:
+            for node in self.graph.nodes:
+                self.node(node)
+        self.define(self.symbol, PARAMETERS, linkage)
         return self.workspace + self.scratch
 
-    def define(self, symbol: str, linkage: str) -> None:
+    def define(self, symbol: str, parameters: str, linkage: str = "internal ") -> None:
         """Make a function of the lines so far."""
-        head = f"define {linkage}void @{symbol}({PARAMETERS}) #1 {{"
+        head = f"define {linkage}void @{symbol}({parameters}) #1 {{"
         self.module.functions[symbol] = "\n".join([head, "entry:", *self.lines, "  ret void", "}"])
         self.lines = []
+
+    def table(self) -> None:
+        """Add a step for each kind of node, and write a loop over the numbers of steps and their places."""
+        steps: dict[str, int] = {}
+        widths: list[int] = []
+        words: list[int] = []
+        for node in self.graph.nodes:
+            self.row, self.counter = [], 0
+            self.node(node)
+            if not self.lines:
+                continue
+            text = "\n".join(self.lines)
+            if text not in steps:
+                steps[text] = len(steps)
+                widths.append(1 + len(self.row))
+                self.define(f"{self.symbol}.step{steps[text]}", f"ptr %row, {PARAMETERS}")
+            words += [steps[text], *self.row]
+            self.lines = []
+        self.row = None
+        name = f"{self.symbol}.table"
+        self.module.tables[name] = [*words, len(steps)]
+        cases = " ".join(f"i64 {k}, label %step{k}" for k in range(len(steps)))
+        self.lines = [
+            "  %at = alloca ptr, align 8",
+            f"  store ptr @{name}, ptr %at, align 8",
+            "  br label %next",
+            "next:",
+            "  %row = load ptr, ptr %at, align 8",
+            "  %step = load i64, ptr %row, align 8",
+            f"  switch i64 %step, label %done [ {cases} ]",
+        ]
+        for k, width in enumerate(widths):
+            self.lines += [
+                f"step{k}:",
+                f"  call void @{self.symbol}.step{k}(ptr %row, {PARAMETERS})",
+                f"  %after{k} = getelementptr i64, ptr %row, i64 {width}",
+                f"  store ptr %after{k}, ptr %at, align 8",
+                "  br label %next",
+            ]
+        self.lines.append("done:")
 
     def place(self, where: str, number: int) -> str:
         """The pointer to a place, fetched by each node that needs it."""
         if where == "captured":
             where, number = "in", len(self.graph.inputs) + number
         if (where, number) not in self.pointers:
-            name = self.pointers[where, number] = self.fresh(f"%{where}{number}.")
+            at = str(number)
+            name = self.fresh(f"%{where}{'' if self.row is not None else number}.")
+            self.pointers[where, number] = name
+            if self.row is not None:
+                self.row.append(number)
+                at = f"{name}.number"
+                self.lines.append(f"  {at}.at = getelementptr i64, ptr %row, i64 {len(self.row)}")
+                self.lines.append(f"  {at} = load i64, ptr {at}.at, align 8")
             if where == "arena":
-                self.lines.append(f"  {name} = getelementptr i8, ptr %arena, i64 {number}")
+                self.lines.append(f"  {name} = getelementptr i8, ptr %arena, i64 {at}")
             else:
-                self.lines.append(f"  {name}.slot = getelementptr ptr, ptr %{where}, i64 {number}")
+                self.lines.append(f"  {name}.slot = getelementptr ptr, ptr %{where}, i64 {at}")
                 self.lines.append(f"  {name} = load ptr, ptr {name}.slot, align 8")
         return self.pointers[where, number]
 

@@ -1,6 +1,6 @@
 """One LLVM module in the making: its kernels, products and elementary functions, each of them once.
 
-No globals, no absolute addresses, no library calls but of loops by name (`gradc.codegen.library`).
+No variables, no absolute addresses, no library calls but of loops by name (`gradc.codegen.library`).
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Module:
     target: Target
     functions: dict[str, str] = field(default_factory=dict)
     declarations: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, list[int]] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
@@ -217,8 +218,14 @@ class Module:
             "attributes #2 = { noinline }",
         ]
         head = f'target triple = "{self.target.triple}"'
-        declarations = "\n".join(self.declarations.values())
+        tables = [_table(name, words) for name, words in self.tables.items()]
+        declarations = "\n".join([*self.declarations.values(), *tables])
         return "\n\n".join([head, *_outlined(self.functions.values()), declarations, *attributes]) + "\n"
+
+
+def _table(name: str, words: list[int]) -> str:
+    """Constant numbers."""
+    return f"@{name} = private constant [{len(words)} x i64] [{', '.join(f'i64 {n}' for n in words)}]"
 
 
 def likeness(graph: Graph) -> Hashable:
