@@ -10,13 +10,14 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from gradc.codegen import jit
-from gradc.codegen.module import ENTRY, generate
+from gradc.codegen.binary import ENTRY
+from gradc.codegen.driver import generate
 from gradc.codegen.target import host
 from gradc.ir import Graph
 from gradc.ir.types import type_of
 from gradc.passes import pipeline
 from gradc.passes.grad import grad
-from gradc.runtime.executable import FUNCTION, Executable
+from gradc.runtime.executable import FUNCTION, load
 from gradc.trace import Input, trace, tree
 
 ROUNDS = 20
@@ -67,7 +68,7 @@ def main() -> None:
     """Print a table: milliseconds to compile, microseconds to run."""
     planned, leaves = network()
     text = generate(planned, host()).text
-    executable = Executable(planned)
+    executable = load(planned)
     outputs = [np.empty(y.shape, y.dtype) for y in planned.outputs]
     bound = executable.bind(leaves, outputs)
     print(f"bound call as gradc compiles it: {timed(bound) * 1e6:.2f} us")

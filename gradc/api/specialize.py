@@ -38,7 +38,7 @@ class Native:
         self.executable = executable
         self.shape = shape
         self.outputs = [
-            LeafSpec(y.dtype, y.shape, "array" if y.shape else "scalar") for y in executable.graph.outputs
+            LeafSpec(y.dtype, y.shape, "array" if y.shape else "scalar") for y in executable.outputs
         ]
         self.structure: Structure
         self.finish: Callable[[Any], Any] | None = None
@@ -70,7 +70,7 @@ class Native:
         """An entry for leaves of these kinds: 0-d arrays and NumPy scalars share compiled code."""
         inputs = [
             LeafSpec(x.dtype, x.shape, cast(Any, kind))
-            for x, kind in zip(self.executable.graph.inputs, kinds, strict=True)
+            for x, kind in zip(self.executable.inputs, kinds, strict=True)
         ]
         entry = self.executable.entry(inputs, self.outputs, self.structure)
         self._by_kinds[kinds] = entry

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-
+from gradc.codegen.binary import ENTRY, Binary, Message
 from gradc.codegen.factor import WRITERS as FACTORIZATIONS
 from gradc.codegen.factor import Routine, factorization
+from gradc.codegen.jit import object_code
 from gradc.codegen.loops import KernelCode
-from gradc.codegen.module import PARALLEL, Message, Module
+from gradc.codegen.module import PARALLEL, Module
 from gradc.codegen.sorting import Sorting, sorting
 from gradc.codegen.target import Target
 from gradc.codegen.triangular import triangular_solve
 from gradc.ir.graph import Graph, Node, Value
 from gradc.ir.types import ALIGNMENT, round_up
-
-ENTRY = "gradc_compute"
 
 STRAIGHT = 64
 """Graphs of so many nodes are written call by call; longer ones as a table of steps."""
@@ -32,31 +30,56 @@ STRAIGHT = 64
 PARAMETERS = "ptr %in, ptr %out, ptr %arena, ptr %context"
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """What code generation gives: the module's text, its workspace, messages, kernels and captured arrays in
-    order."""
+CUBIC = frozenset({"matmul", "triangular_solve", *FACTORIZATIONS})
+"""Ops that do as many operations for each element as their first operand has columns, or more."""
+
+
+class Generated(NamedTuple):
+    """What code generation gives: the module's text, its kernels, what the text alone does not tell."""
 
     text: str
+    kernels: dict[str, KernelCode]
     arena: int
     messages: tuple[Message, ...]
-    kernels: dict[str, KernelCode]
     calls: tuple[str, ...]
-    captured: tuple[np.ndarray, ...]
     is_parallel: bool
-    """Whether there are kernels that threads may share."""
 
 
-def generate(graph: Graph, target: Target) -> Compiled:
+def generate(graph: Graph, target: Target) -> Generated:
     """LLVM text of a planned graph."""
     module = Module(target)
     calls: list[str] = []
     arena = Driver(module, graph, ENTRY, calls).write("")
-    captured = [node for node in graph.nodes if node.op.name == "captured"]
-    arrays = tuple(graph.constants[node.attrs["name"]] for node in captured)
-    return Compiled(
-        module.text(), arena, tuple(module.messages), module.kernels, tuple(calls), arrays, module.is_parallel
+    return Generated(
+        module.text(), module.kernels, arena, tuple(module.messages), tuple(calls), module.is_parallel
     )
+
+
+def compiled(graph: Graph, target: Target) -> Binary:
+    """Object code of a planned graph, and what it takes to run it."""
+    made = generate(graph, target)
+    places = [y.node.places[y.index] if y.node and y.node.places else None for y in graph.outputs]
+    return Binary(
+        object_code(made.text, target),
+        made.arena,
+        made.messages,
+        made.calls,
+        tuple([x.type for x in graph.inputs]),
+        tuple([y.type for y in graph.outputs]),
+        tuple([node.attrs["name"] for node in graph.nodes if node.op.name == "captured"]),
+        tuple([place.number if place and place.where == "in" else None for place in places]),
+        made.is_parallel,
+        work(graph),
+    )
+
+
+def work(graph: Graph) -> int:
+    """Bytes moved and operations done, roughly: enough to tell short calls from long ones."""
+    total = 0
+    for node in graph.walk():
+        sizes = [v.type.size for v in (*node.inputs, *node.results)]
+        total += sum(sizes) * (node.inputs[0].shape[-1] if node.op.name in CUBIC else 1)
+    return total
 
 
 class Driver:

@@ -18,7 +18,6 @@ import re
 import sys
 from functools import cache
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from gradc.ir.errors import GradcError
@@ -63,12 +62,6 @@ def symbol(module: str, function: str, dtype: str) -> str:
 def symbols_in(text: str) -> set[str]:
     """The loops that a module's text names."""
     return set(re.findall(rf"@({re.escape(PREFIX)}[\w.]+)", text))
-
-
-def link(names: set[str]) -> None:
-    """Tell LLVM where these loops are, before code that names them is loaded. By one thread at a time."""
-    for name in names:
-        llvm.add_symbol(name, ctypes.addressof(record(name)))
 
 
 @cache

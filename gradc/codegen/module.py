@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from math import prod
-from typing import NamedTuple
 
 from gradc.codegen import matmul
+from gradc.codegen.binary import Message
 from gradc.codegen.contract import define as define_contraction
 from gradc.codegen.contract.reading import contraction
 from gradc.codegen.elementary import define
@@ -23,20 +23,10 @@ from gradc.codegen.nests import lower_kernel
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
 from gradc.codegen.target import Target
-from gradc.ir.errors import Source
 from gradc.ir.graph import Graph, Node
 from gradc.ir.op import OPS
 from gradc.ir.ops.special import SCIPY_NAMES
 from gradc.ir.types import SHORT
-
-
-class Message(NamedTuple):
-    """What a status means, the user's line that it comes from, and the error's name."""
-
-    text: str
-    source: Source | None
-    error: str
-
 
 COPIES = 24, 256
 """So many copies of an elementary function, in one kernel and in all, are worth their time in LLVM."""

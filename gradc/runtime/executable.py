@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradc.codegen.driver import ENTRY, Compiled, generate
-from gradc.codegen.factor import WRITERS
+from gradc.codegen.binary import ENTRY, Binary
 from gradc.codegen.jit import Code, assembly
-from gradc.codegen.target import Target, host
+from gradc.codegen.target import host
 from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
 from gradc.ir.graph import Graph
 from gradc.runtime import threads
@@ -19,11 +19,11 @@ from gradc.runtime.buffers import address_of, aligned_bytes, pointers
 from gradc.runtime.entry import make_entry
 from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
 
+if TYPE_CHECKING:
+    from gradc.codegen.driver import Generated
+
 LONG_CALL = 200_000
 """Operations (some tens of microseconds) from which a call lets other Python threads run."""
-
-CUBIC = frozenset({"matmul", "triangular_solve", *WRITERS})
-"""Ops that do as many operations for each element as their first operand has columns, or more."""
 
 FUNCTION = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 """`void f(void **in, void **out, char *arena, void *context)`; ctypes releases the GIL around the call."""
@@ -41,21 +41,31 @@ class Executable:
 
     context_bytes = 64
 
-    def __init__(self, graph: Graph, target: Target | None = None, allowed: int | None = 1) -> None:
-        self.graph = graph
-        self.target = target or host()
-        self.compiled: Compiled = generate(graph, self.target)
-        self.code = Code(self.compiled.text, self.target)
+    def __init__(
+        self,
+        binary: Binary,
+        constants: Mapping[str, np.ndarray],
+        planned: Callable[[], Graph],
+        allowed: int | None = 1,
+    ) -> None:
+        self.binary = binary
+        self.code = Code(binary.code)
         self.address = self.code.address(ENTRY)
-        self.memory = self.compiled.arena
-        self.kernels = self.compiled.calls
-        helping = threads.helpers(allowed) if self.compiled.is_parallel else 0
+        self.memory = binary.arena
+        self.kernels = binary.calls
+        self.messages = binary.messages
+        self.inputs = binary.inputs
+        self.outputs = binary.outputs
+        helping = threads.helpers(allowed) if binary.is_parallel else 0
         self.parallel = (threads.run_address(), helping) if helping else (0, 0)
-        self.messages = self.compiled.messages
-        self.constants = tuple(native(a) for a in self.compiled.captured)
-        self.inputs = [x.type for x in graph.inputs]
-        self.outputs = [y.type for y in graph.outputs]
+        self.constants = tuple([native(constants[name]) for name in binary.captured])
+        self._planned = planned
         self._function = FUNCTION(self.address)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The planned graph; of code from the cache it is made when somebody asks for it."""
+        return self._planned()
 
     def run(self, leaves: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Call with arrays of exactly the graph's types, C-contiguous and aligned; fresh results, or `out`
@@ -104,39 +114,36 @@ class Executable:
             outputs,
             structure,
             self.memory,
-            self.work > LONG_CALL,
+            self.binary.work > LONG_CALL,
             self.code,
             self.context_bytes,
             self.fail,
             self.parallel,
         )
 
-    @cached_property
-    def work(self) -> int:
-        """Bytes moved and operations done, roughly: enough to tell short calls from long ones."""
-        total = 0
-        for node in self.graph.walk():
-            sizes = [v.type.size for v in (*node.inputs, *node.results)]
-            total += sum(sizes) * (node.inputs[0].shape[-1] if node.op.name in CUBIC else 1)
-        return total
-
     def fail(self, status: int) -> None:
         """Raise what a status means."""
         message = self.messages[status - 1]
         raise RAISED_BY_CHECKS[message.error](message.text, message.source)
 
-    @cached_property
+    @property
     def loops(self) -> str:
         """The kernels as loops."""
-        return "\n\n".join(str(code) for code in self.compiled.kernels.values())
+        return "\n\n".join(str(code) for code in self._generated().kernels.values())
 
     @property
     def llvm(self) -> str:
-        return self.compiled.text
+        return self._generated().text
 
-    @cached_property
+    @property
     def assembly(self) -> str:
-        return assembly(self.compiled.text, self.target)
+        return assembly(self._generated().text, host())
+
+    def _generated(self) -> Generated:
+        """The texts, which nobody keeps: they are long, and few ask for them."""
+        from gradc.codegen.driver import generate
+
+        return generate(self.graph, host())
 
     def dump(self, stage: str) -> str:
         """The text of a stage after planning: "loops", "llvm" or "asm"."""
@@ -148,9 +155,11 @@ class Executable:
             raise ArgumentError(f"there is no stage {stage!r} of machine code") from None
 
 
-def load(graph: Graph, target: Target | None = None, threads: int | None = 1) -> Executable:
+def load(graph: Graph, threads: int | None = 1) -> Executable:
     """Compile a planned graph, to be run by so many threads; None: one for each CPU."""
-    return Executable(graph, target, threads)
+    from gradc.codegen.driver import compiled
+
+    return Executable(compiled(graph, host()), graph.constants, lambda: graph, threads)
 
 
 def native(array: np.ndarray) -> np.ndarray:

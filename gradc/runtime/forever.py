@@ -7,22 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import llvmlite.binding as llvm
+from gradc.codegen.jit import Code, object_code
 
 
-def load_forever(text: str, numbers: Mapping[str, int], outside: Mapping[str, int]) -> llvm.ExecutionEngine:
+def load_forever(text: str, numbers: Mapping[str, int], outside: Mapping[str, int]) -> Code:
     """LLVM text as machine code; `numbers` are for names in capitals, `outside` has functions' addresses."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    text = re.sub(r"\b[A-Z_]{4,}\b", lambda m: str(numbers.get(m[0], m[0])), text)
-    module = llvm.parse_assembly(text)
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    for name, address in outside.items():
-        engine.add_global_mapping(module.get_function(name), address)
-    engine.finalize_object()
-    keep_forever(engine)
-    return engine
+    code = Code(object_code(with_numbers(text, numbers)), outside)
+    keep_forever(code)
+    return code
+
+
+def with_numbers(text: str, numbers: Mapping[str, int]) -> str:
+    """LLVM text with numbers in place of their names in capitals."""
+    return re.sub(r"\b[A-Z_]{4,}\b", lambda m: str(numbers.get(m[0], m[0])), text)
 
 
 def keep_forever(thing: object) -> None:

@@ -336,13 +336,13 @@ def pool() -> Pool:
         "PyMem_RawFree": address_in(ctypes.pythonapi, "PyMem_RawFree"),
         "madvise": address_in(*advise),
     }
-    engine = load_forever(TEXT, numbers, outside)
-    array = [engine.get_function_address(f"array_{name}") for name in ("malloc", "calloc", "realloc", "free")]
+    code = load_forever(TEXT, numbers, outside)
+    array = [code.address(f"array_{name}") for name in ("malloc", "calloc", "realloc", "free")]
     handler = Handler(NAME, 1, None, *array)
     keep_forever(handler)
     new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
     capsule = new(("PyCapsule_New", ctypes.pythonapi))(ctypes.addressof(handler), KIND, None)
-    take, give, flush, kept = map(engine.get_function_address, ("take", "give", "flush", "kept"))
+    take, give, flush, kept = map(code.address, ("take", "give", "flush", "kept"))
     return Pool(take, give, flush, kept, capsule)
 
 

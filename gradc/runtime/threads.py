@@ -247,11 +247,11 @@ def _functions() -> dict[str, int]:
     library = ctypes.CDLL(None)
     names = [line.split("@")[1].split("(")[0] for line in TEXT.splitlines() if line.startswith("declare")]
     numbers = {"SPIN": SPIN, "SETMASK": 2 if sys.platform == "linux" else 3}
-    engine = load_forever(TEXT, numbers, {name: address_in(library, name) for name in names})
-    reset = ctypes.CFUNCTYPE(None)(engine.get_function_address("reset"))
+    code = load_forever(TEXT, numbers, {name: address_in(library, name) for name in names})
+    reset = ctypes.CFUNCTYPE(None)(code.address("reset"))
     reset()
     os.register_at_fork(after_in_child=reset)
-    return {name: engine.get_function_address(name) for name in ("run", "count")}
+    return {name: code.address(name) for name in ("run", "count")}
 
 
 def run_address() -> int:

@@ -59,7 +59,7 @@ class BoundStep(dict[int, Callable[[], int]]):
         self.step = step
         self.memory = memory
         self.rows = np.zeros(step.rows, np.int64)
-        types = [y.type for y in step.executable.graph.outputs]
+        types = step.executable.outputs
         self.loss = np.zeros((), types[step.loss].dtype)
         self.aux = {name: np.zeros((), types[y].dtype) for name, y in step.aux.items()}
         self.flips = sum(1 << x for (x, _), same in zip(step.carried, step.in_place, strict=True) if not same)

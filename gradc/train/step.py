@@ -208,7 +208,7 @@ def compile_step(
         executable,
         results.aux,
         carried,
-        [is_in_place(executable, x, y) for x, y in carried],
+        [executable.binary.over[y] == x for x, y in carried],
         results.done,
         results.finite,
         results.loss,
@@ -218,11 +218,3 @@ def compile_step(
 def is_float(leaf: Input | Static) -> bool:
     """Whether a leaf is a traced float."""
     return isinstance(leaf, Input) and leaf.type.is_float
-
-
-def is_in_place(executable: Executable, x: int, y: int) -> bool:
-    """Whether the planned graph writes output `y` over input `x`."""
-    value = executable.graph.outputs[y]
-    if value.node is None or value.node.places is None:
-        return False
-    return value.node.places[value.index] == ("in", x)

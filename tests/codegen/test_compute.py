@@ -8,13 +8,11 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
 import gradc
-from gradc.codegen.driver import ENTRY
-from gradc.codegen.jit import optimize, target_machine
+from gradc.codegen.binary import ENTRY
 from gradc.codegen.library import symbols_in
 from gradc.ir import Graph, IndexOutOfBoundsError, parse
 from gradc.passes.fuse import fuse
@@ -142,9 +140,7 @@ def leaves_of(program: Executable, seed: int = 0) -> list[np.ndarray]:
 
 
 def object_code(program: Executable) -> bytes:
-    module = llvm.parse_assembly(program.llvm)
-    optimize(module, program.target)
-    return target_machine(program.target).emit_object(module)
+    return program.binary.code
 
 
 class Elf:
