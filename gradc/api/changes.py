@@ -32,7 +32,7 @@ def call_and_change(special: Specialization, arguments: Arguments, leaves: list[
     assert effects is not None
     for written in effects.written:
         _check(special, arguments, leaves, written)
-    value, (arrays, contents) = special[VALUE](special.given(leaves))[0]
+    value, (arrays, contents) = special[VALUE](special.given(leaves))
     targets = [at(arguments, path) for path in effects.changed]
     contents = [
         tree.map(lambda x: at(arguments, x.path) if type(x) is Own else x, content) for content in contents

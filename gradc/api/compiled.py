@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, overload
 
 from gradc.api.backend import Options
@@ -17,51 +17,43 @@ from gradc.api.lower import Lowered, lower
 from gradc.api.program import GRAD, VALUE, VALUE_AND_GRAD
 from gradc.api.signature import Parameters
 from gradc.ir.errors import ArgumentError
-from gradc.runtime.entry_spec import MISS, Entry
 from gradc.trace import is_tracing
 
-RECENT = 4
+RECENT = 8
 """So many signatures of a mode are tried natively before the table is asked."""
 
 
-class Front:
-    """One way to call a function: native entries, which know what calls are theirs; else the table."""
+class Front(list[Any]):
+    """One way to call a function: natively, by the plans of recent signatures; else by the table of all.
 
-    __slots__ = ("call", "function", "mode", "recent")
+    As a list it is the state of the native function: the plans, and what takes all other calls.
+    """
 
-    def __init__(self, function: Function, mode: str, doc: str) -> None:
+    __slots__ = ("function", "mode")
+
+    def __init__(self, function: Function, mode: str) -> None:
+        super().__init__([(), self.slow])
         self.function = function
         self.mode = mode
-        self.recent: tuple[Entry, ...] = ()
-        self.call = self._closure()
-        self.call.__name__ = mode
-        self.call.__qualname__ = f"{name_of(function.fn)}.{mode}"
-        self.call.__doc__ = doc
 
-    def _closure(self) -> Callable[..., Any]:
-        """The call as a plain function, which is the cheapest thing to call that Python has."""
+    def native(self) -> Callable[..., Any]:
+        """The function; where there can be no native one, the slow call itself."""
+        from gradc.runtime.entry import native_function  # with LLVM, which takes time to load
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                if not kwargs:
-                    for entry in self.recent:
-                        result = entry(*args)
-                        if result is not MISS:
-                            return result
-                return self.slow(args, kwargs)
-            except Exception as error:
-                strip_internals(error)
-                raise
+        return native_function(self, self.mode, DOCS[self.mode]) or self.slow
 
-        return call
-
-    def slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def slow(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call by the table of signatures; inside of a trace, the function's graph is inlined."""
-        if is_tracing():
-            return inline_call(self.function, self.mode, args, kwargs)
-        result, entry = self.function.call(self.mode, args, kwargs)
-        if entry is not None and entry not in self.recent:
-            self.recent = (entry, *self.recent[: RECENT - 1])
+        try:
+            if is_tracing():
+                return inline_call(self.function, self.mode, args, kwargs)
+            result, plan = self.function.call(self.mode, args, kwargs)
+        except Exception as error:
+            strip_internals(error)
+            raise
+        plans = self[0]
+        if plan is not None and not any(plan is known for known in plans):
+            self[0] = (plan, *plans[: RECENT - 1])
         return result
 
 
@@ -75,8 +67,6 @@ DOCS = {
 class Compiled:
     """A function that runs as native code, traced once per signature. Made by `gradc.compile`."""
 
-    value_and_grad: Callable[..., Any]
-    grad: Callable[..., Any]
     __name__: str
     __qualname__: str
 
@@ -93,19 +83,26 @@ class Compiled:
 
     def _set_function(self, function: Function) -> None:
         self._function = function
-        self._front = Front(function, VALUE, DOCS[VALUE])
-        self.value_and_grad = Front(function, VALUE_AND_GRAD, DOCS[VALUE_AND_GRAD]).call
-        self.grad = Front(function, GRAD, DOCS[GRAD]).call
+        for mode in (VALUE_AND_GRAD, GRAD, "_value"):
+            self.__dict__.pop(mode, None)
+
+    # Made when they are first used: native code takes time to load.
+
+    @functools.cached_property
+    def value_and_grad(self) -> Callable[..., Any]:
+        return Front(self._function, VALUE_AND_GRAD).native()
+
+    @functools.cached_property
+    def grad(self) -> Callable[..., Any]:
+        return Front(self._function, GRAD).native()
+
+    @functools.cached_property
+    def _value(self) -> Callable[..., Any]:
+        return Front(self._function, VALUE).native()
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        front = self._front
         try:
-            if not kwargs:
-                for entry in front.recent:
-                    result = entry(*args)
-                    if result is not MISS:
-                        return result
-            return front.slow(args, kwargs)
+            return self._value(*args, **kwargs)
         except Exception as error:
             strip_internals(error)
             raise
@@ -185,11 +182,17 @@ class BoundCompiled:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self.__func__(self.__self__, *args, **kwargs)
 
+    @property
+    def value_and_grad(self) -> Callable[..., Any]:
+        return MethodType(self.__func__.value_and_grad, self.__self__)
+
+    @property
+    def grad(self) -> Callable[..., Any]:
+        return MethodType(self.__func__.grad, self.__self__)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.__func__, name)
-        if name not in ("value_and_grad", "grad", "lower", "dump", "edges"):
-            return found
-        return functools.partial(found, self.__self__)
+        return MethodType(found, self.__self__) if name in ("lower", "dump", "edges") else found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundCompiled):

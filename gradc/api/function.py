@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import sys
 import threading
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradc.api.backend import Options
 from gradc.api.changes import call_and_change
@@ -27,11 +26,10 @@ from gradc.api.signature import (
     static_key,
 )
 from gradc.api.specialize import Specialization
-from gradc.runtime.entry_spec import MISS
 from gradc.trace import Input, NeedStatic, Static, Traced, trace, tree
 
-RECENT = 4
-"""So many signatures are tried by their entries before the table is asked."""
+if TYPE_CHECKING:
+    from gradc.runtime.entry_plan import Plan
 
 MANY = 16
 """So many signatures that differ in one static leaf are worth a warning."""
@@ -54,39 +52,20 @@ class Function:
         self.table: dict[Hashable, Specialization] = {}
         self.splits: dict[Hashable, tuple[int, ...]] = {}
         """For a signature, the Python floats whose values the trace needs: these belong to the key too."""
-        self.recent: tuple[Specialization, ...] = ()
         self._lock = threading.Lock()
         self._locks: dict[Hashable, threading.RLock] = {}  # pyright: ignore[reportInvalidTypeForm]
         self._variants: dict[Hashable, int] = {}
         self._warned = False
 
-    def call(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """The result of one call, and a function that takes calls with the same signature, or None.
-
-        That gives `MISS` for other calls.
-        """
+    def call(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Plan | None]:
+        """The result of one call, and the plan by which a native function takes calls like it, if one can."""
         arguments = self.parameters.bind(args, kwargs)
         leaves, treedef = tree.flatten(arguments)
-        for special in self.recent:
-            if special.treedef == treedef and special.accepts(leaves) and not special.changes(mode):
-                result = special.run(mode, leaves)
-                if result is not MISS:
-                    return result, None
         special = self.find(arguments, leaves, treedef)
-        if special.quick and special not in self.recent:
-            self.recent = (special, *self.recent[: RECENT - 1])
         if special.changes(mode):
             return call_and_change(special, arguments, leaves), None
-        native = special[mode]
-        result, entry = native(special.given(leaves))
-        given, named = arguments
-        if kwargs or named or len(given) != len(args) or not all(map(operator.is_, given, args)):
-            return result, None
-        # Flat: the arguments are the leaves, their types tell all, and what the entry gives is the result.
-        flat = native.finish is None and len(special.positions) == len(args) == len(leaves)
-        if flat and not special.known and all(map(operator.is_, args, leaves)):  # and not [x], a tree
-            return result, entry
-        return result, special.direct(native, entry)
+        result = special[mode](special.given(leaves))
+        return result, special.plan(mode, self.parameters, leaves)
 
     def specialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialization, list[Any]]:
         """The specialization for a call, and the call's leaves."""
@@ -172,9 +151,8 @@ class Function:
             traced.escaped,
             traced.effects,
         )
-        statics = [(i, leaf.value) for i, leaf in enumerate(leaves) if isinstance(leaf, Static)]
-        known = [(i, x.value) for i, x in enumerate(leaves) if isinstance(x, Input) and x.value is not None]
-        return Specialization(program, self.options, treedef, statics, known)
+        valued = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Input) and leaf.value is not None]
+        return Specialization(program, self.options, treedef, valued)
 
     def _forget_with(self, key: tuple[Hashable, ...], full: Hashable, leaves: list[Any]) -> None:
         """Drop the specialization when a static object that it is for has died."""
@@ -208,7 +186,6 @@ class Function:
 def _forget(function: weakref.ref[Function], full: Hashable) -> None:
     if (alive := function()) is not None:
         alive.table.pop(full, None)
-        alive.recent = ()
 
 
 def _levels_to_caller() -> int:

@@ -9,26 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gradc.api import backend
 from gradc.api.backend import Observer, Options
-from gradc.api.direct import direct_call
-from gradc.api.program import VALUE, Output, Program, Template, template
-from gradc.api.signature import BY_VALUE, float_bits, kind_of, native_leaf
+from gradc.api.forms import form_of, structure_of
+from gradc.api.program import VALUE, Program, template
+from gradc.api.signature import Parameters, kind_of, native_leaf
 from gradc.ir.graph import Graph
-from gradc.runtime.entry_spec import MISS, Entry, LeafSpec, Structure
+from gradc.runtime.entry_spec import MISS, Entry, Form, LeafSpec
 from gradc.trace import tree
 
 if TYPE_CHECKING:
+    from gradc.runtime.entry_plan import Plan
     from gradc.runtime.executable import Executable
-
-
-def structure_of(shape: Any) -> Structure:
-    """A tree of `Output`s as a native entry takes it, if it is made of tuples only; else `LookupError`."""
-    if type(shape) is Output:
-        return shape.number
-    if type(shape) is tuple:
-        return tuple([structure_of(part) for part in shape])
-    if shape is None:
-        return None
-    raise LookupError
 
 
 class Native:
@@ -40,49 +30,50 @@ class Native:
         self.outputs = [
             LeafSpec(y.dtype, y.shape, "array" if y.shape else "scalar") for y in executable.outputs
         ]
-        self.structure: Structure
-        self.finish: Callable[[Any], Any] | None = None
-        self.form: Template | None = None
-        try:
-            self.structure = structure_of(shape)
-        except LookupError:
-            self.structure = tuple(range(len(self.outputs)))
-            self.form = form = template(shape)
-            self.finish = form.treedef.unflatten if form.is_plain else form.fill
+        self.structure = structure_of(template(shape))
         self.entries: tuple[Entry, ...] = ()
         self._by_kinds: dict[tuple[str, ...], Entry] = {}
-        self.direct: dict[Entry, Callable[..., Any] | None] = {}
-        """For each entry, the function that takes the trees that its calls pass."""
+        self._plans: dict[tuple[str, ...], Plan | None] = {}
 
-    def __call__(self, leaves: Sequence[Any]) -> tuple[Any, Entry]:
-        """The result for traced leaves of this signature, of any layout, and the entry that gave it."""
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """The result for traced leaves of this signature, of any layout."""
         for entry in self.entries:
             result = entry(*leaves)
             if result is not MISS:
-                return (result if self.finish is None else self.finish(result)), entry
+                return result
         kinds = tuple([kind_of(leaf) for leaf in leaves])
-        entry = self._by_kinds.get(kinds) or self._entry(kinds)
+        entry = self._by_kinds.get(kinds)
+        if entry is None:
+            self._by_kinds[kinds] = entry = self.executable.entry(
+                self._inputs(kinds), self.outputs, self.structure
+            )
+            self.entries = (*self.entries, entry)
         result = entry(*map(native_leaf, leaves, kinds))
         assert result is not MISS, "leaves that were made to fit do not fit"
-        return (result if self.finish is None else self.finish(result)), entry
+        return result
 
-    def _entry(self, kinds: tuple[str, ...]) -> Entry:
-        """An entry for leaves of these kinds: 0-d arrays and NumPy scalars share compiled code."""
-        inputs = [
+    def _inputs(self, kinds: tuple[str, ...]) -> list[LeafSpec]:
+        """Leaves of these kinds: 0-d arrays and NumPy scalars share compiled code."""
+        return [
             LeafSpec(x.dtype, x.shape, cast(Any, kind))
             for x, kind in zip(self.executable.inputs, kinds, strict=True)
         ]
-        entry = self.executable.entry(inputs, self.outputs, self.structure)
-        self._by_kinds[kinds] = entry
-        self.entries = (*self.entries, entry)
-        return entry
+
+    def plan(self, leaves: Sequence[Any], form: Callable[[], Form | None]) -> Plan | None:
+        """What a native function needs to take calls with leaves of these kinds in a form, if that can be."""
+        kinds = tuple([kind_of(leaf) for leaf in leaves])
+        if kinds not in self._plans:
+            found = form()
+            self._plans[kinds] = found and self.executable.plan(
+                self._inputs(kinds), self.outputs, self.structure, found
+            )
+        return self._plans[kinds]
 
 
 class Specialization:
     """The program of one signature, and its native functions by mode. `positions`: the traced leaves.
 
-    A `quick` one can tell whether leaves are its own: `accepts` compares the static ones and the floats that
-    are known by value, the entry the types of all traced ones.
+    `valued`: the leaves whose values belong to the signature, besides the static ones.
     """
 
     def __init__(
@@ -90,8 +81,7 @@ class Specialization:
         program: Program,
         options: Options,
         treedef: tree.TreeDef,
-        statics: list[tuple[int, Any]],
-        known: list[tuple[int, float]],
+        valued: Sequence[int],
     ) -> None:
         self.program = program
         self.options = options
@@ -99,11 +89,7 @@ class Specialization:
         self.treedef = treedef
         self.seconds = 0.0
         """How long the trace took."""
-        self.quick = all(type(value) in BY_VALUE for _, value in statics)
-        self.known = [(i, float_bits(value)) for i, value in known]
-        """The Python floats that this signature has by their values, bit by bit."""
-        # Other objects are not to be kept alive from here.
-        self._statics = [(i, type(value), value) for i, value in statics] if self.quick else []
+        self.valued = frozenset(valued)
         self._all = len(self.positions) == len(program.inputs)
         self._lock = threading.RLock()
         self._natives: dict[str, Native] = {}
@@ -126,46 +112,19 @@ class Specialization:
         """Whether a call changes its arguments: one for the value alone, of a function that does."""
         return mode == VALUE and self.program.effects is not None
 
-    def accepts(self, leaves: Sequence[Any]) -> bool:
-        """Whether the static leaves and the known floats are those of this signature."""
-        for i, cls, value in self._statics:
-            leaf = leaves[i]
-            if leaf is not value and (type(leaf) is not cls or leaf != value):
-                return False
-        for i, value in self.known:
-            if type(leaves[i]) is not float or float_bits(leaves[i]) != value:
-                return False
-        return True
-
-    def run(self, mode: str, leaves: Sequence[Any]) -> Any:
-        """The result of a mode, if it is compiled and an entry takes the leaves as they are; else `MISS`."""
-        native = self._natives.get(mode)
-        if native is not None:
-            given = leaves if self._all else [leaves[i] for i in self.positions]
-            for entry in native.entries:
-                result = entry(*given)
-                if result is not MISS:
-                    return result if native.finish is None else native.finish(result)
-        return MISS
-
     def given(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """The leaves that are traced, of all leaves of a call."""
         return leaves if self._all else [leaves[i] for i in self.positions]
 
-    def direct(self, native: Native, entry: Entry) -> Callable[..., Any] | None:
-        """A function of this signature's positional arguments: the result by this entry, or `MISS`.
+    def plan(self, mode: str, parameters: Parameters, leaves: Sequence[Any]) -> Plan | None:
+        """What a native function needs to take calls like one with these leaves, if it can."""
 
-        None where it takes more than types, trees and small static values to tell whether a call is of this
-        signature.
-        """
-        if not self.quick:
-            return None
-        if entry not in native.direct:
-            accepts = self.accepts if self._statics or self.known else None
-            native.direct[entry] = direct_call(
-                self.treedef, entry, self.positions, accepts, native.form, len(native.outputs)
-            )
-        return native.direct[entry]
+        def form() -> Form | None:
+            of_leaves = zip(self.program.inputs, leaves, strict=True)
+            described = [(at, leaf, i in self.valued) for i, (at, leaf) in enumerate(of_leaves)]
+            return form_of(parameters, self.treedef, described)
+
+        return self[mode].plan(self.given(leaves), form)
 
     def graph(self, mode: str, observer: Observer | None = None) -> tuple[Graph, Any]:
         """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""

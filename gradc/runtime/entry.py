@@ -1,26 +1,24 @@
-"""The native call entry: a built-in function that checks flat leaves, computes, and wraps the results.
+"""The native call entry: a built-in function that binds arguments, checks them, computes, and wraps results.
 
-`make_entry` wraps one routine in machine code (`entry_text`, `entry_routine`) that every entry shares and
-steers by a table of its own (`entry_plan`). Code specialized for each signature was the alternative: it saves
-a nanosecond or two per leaf, which calls into Python and NumPy hide (a scalar result alone costs 25 ns), and
-it costs milliseconds and the memory of an engine for every signature.
+All entries share one routine in machine code (`entry_text`, `entry_trees`, `entry_routine`), steered by plans
+(`entry_plan`), one for each signature. Code specialized for each signature was the alternative: it saves a
+nanosecond or two per leaf, which calls into Python and NumPy hide (a scalar result alone costs 25 ns), and it
+costs milliseconds and the memory of an engine for every signature.
 
-**Lifetime.** An entry is a `PyCFunction` whose `m_self` holds all that a call uses: `keep_alive` (the owner
-of the compute code), the constants, `on_status`, the dtypes, the plan, and the routine with its
-`PyMethodDef`. `m_self` is a plain tuple, which never changes and has no `tp_clear`, so that all of it lasts
-until the function is deallocated; code is owned where the cycle collector does not see it
-(`entry_spec.unseen`), and so outlives every finalizer that may call it. The routine takes no reference of its
-own: CPython's callers hold the callable and its arguments for as long as the call runs, also while the GIL is
-released, and the function holds `m_self` until it dies.
+**Lifetime.** A function's `m_self` is a list: of a tuple of plans, and of what is called if none of them fits
+(`native_function`). Plans come and go: the tuple is replaced as a whole, and a call holds the one that it
+found. A plan owns all that it points to, in plain tuples, which never change and have no `tp_clear`, so that
+all of it lasts as long as the plan; machine code is owned where the cycle collector does not see it
+(`entry_spec.unseen`), and so outlives every finalizer that may call it. The routine itself is never unloaded.
+CPython's callers hold the function and its arguments for as long as the call runs, also while the GIL is
+released; what the routine takes out of containers it owns.
 
 **Threads.** Plans are read only, the working memory belongs to the call, and there is no other state.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,12 +26,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradc.runtime.entry_python import python_entry
-from gradc.runtime.entry_spec import MISS, Call, Entry, LeafSpec, Structure
+from gradc.runtime.entry_spec import (
+    MISS,
+    Call,
+    Entry,
+    Form,
+    LeafSpec,
+    Structure,
+)
 
 if TYPE_CHECKING:
+    from gradc.runtime.entry_plan import Plan
     from gradc.runtime.entry_routine import Routine
 
-__all__ = ["MISS", "Entry", "LeafSpec", "Structure", "make_entry", "make_python_entry"]
+__all__ = [
+    "MISS",
+    "Entry",
+    "LeafSpec",
+    "Structure",
+    "make_entry",
+    "make_plan",
+    "make_python_entry",
+    "native_function",
+]
 
 
 def make_entry(
@@ -61,7 +76,7 @@ def make_entry(
 
     The result, of fresh arrays and NumPy scalars, is put together as `structure` says: `(0, (1, None))` is a
     tuple of output 0 and a tuple of output 1 and `None`. Leaves that are not exactly as `inputs` says (count,
-    types, dtypes, shapes; arrays C-contiguous and aligned) give `MISS`, and nothing has happened. A call
+    types, dtypes, shapes) give `MISS`, and nothing has happened. A call
     raises `MemoryError` where its arena or results do not fit, and what `on_status` raises. With
     `release_gil` other Python threads run meanwhile.
 
@@ -85,8 +100,23 @@ def make_entry(
         on_status,
         parallel,
     )
-    routine = native_routine() if native else None
-    return routine.wrap(call) if routine else python_entry(call)
+    if native and (routine := native_routine()):
+        return routine.entry(call)
+    return python_entry(call)
+
+
+def make_plan(call: Call, form: Form) -> Plan:
+    """The plan of `call` for arguments of a form: see `gradc.runtime.entry_plan`."""
+    from gradc.runtime import entry_plan
+
+    return entry_plan.make_plan(call, form)
+
+
+def native_function(state: list[Any], name: str, doc: str) -> Entry | None:
+    """A built-in function, with any arguments, that tries the plans of `state[0]`, a tuple, and gives what
+    `state[1]` gives for the same arguments if none fits; `None` where there is no native routine."""
+    routine = native_routine()
+    return routine.function(state, name, doc) if routine else None
 
 
 make_python_entry = functools.partial(make_entry, native=False)
@@ -97,6 +127,7 @@ make_python_entry = functools.partial(make_entry, native=False)
 def native_routine() -> Routine | None:
     """The native routine, compiled and tried out at first use; `None`, with a warning, if that fails."""
     from gradc.runtime.entry_routine import Routine
+    from gradc.runtime.entry_trial import try_out
 
     try:
         routine = Routine()
@@ -105,76 +136,3 @@ def native_routine() -> Routine | None:
         warnings.warn(f"calls of compiled functions are slower than they could be: {error}", stacklevel=3)
         return None
     return routine
-
-
-def try_out(routine: Routine) -> None:
-    """Run the routine beside the Python entry; `RuntimeError` unless both do the same and leak nothing."""
-    call, cases = rehearsal()
-    native, python = routine.wrap(call), python_entry(call)
-    for case in cases:
-        found, expected = outcome(native, case), outcome(python, case)
-        if found != expected:
-            raise RuntimeError(f"the native entry gave {found}, not {expected}")
-        counted = [*case, *(spec.dtype for spec in call.outputs)]
-        before = [sys.getrefcount(thing) for thing in counted]
-        for _ in range(64):
-            outcome(native, case)
-        after = [sys.getrefcount(thing) for thing in counted]
-        if after != before:
-            raise RuntimeError("the native entry changes the reference counts of what it is given")
-
-
-def rehearsal() -> tuple[Call, list[tuple[Any, ...]]]:
-    """A small call with leaves of every kind, computed in Python, and leaves that fit it and that do not."""
-    # Dtypes of its own, whose reference counts nothing else changes.
-    f64, f32 = np.dtype(np.float64, False, True), np.dtype(np.float32, False, True)
-
-    def compute(ins: Any, outs: Any, arena: int, context: int) -> None:
-        ctypes.memset(arena, 0, 64)
-        for source, target, size in ((0, 0, 8), (1, 1, 4), (2, 2, 48), (3, 3, 8)):
-            ctypes.memmove(outs[target], ins[source], size)
-        if ctypes.c_float.from_address(ins[1]).value < 0:
-            ctypes.c_int64.from_address(context).value = -7
-
-    table = ctypes.POINTER(ctypes.c_void_p)
-    callback = ctypes.CFUNCTYPE(None, table, table, ctypes.c_void_p, ctypes.c_void_p)(compute)
-    array = LeafSpec(f64, (2, 3), "array")
-    call = Call(
-        address=ctypes.cast(callback, ctypes.c_void_p).value or 0,
-        inputs=(LeafSpec(f64, (), "float"), LeafSpec(f32, (), "scalar"), array),
-        constants=(np.array([4.5]),),
-        outputs=(
-            LeafSpec(f64, (), "scalar"),
-            LeafSpec(f32, (), "scalar"),
-            array,
-            LeafSpec(f64, (1,), "array"),
-        ),
-        structure=(0, (1, None, 2), 3, ()),
-        arena_bytes=64,
-        release_gil=True,
-        keep_alive=callback,
-        context_bytes=8,
-        on_status=raise_for_rehearsal,
-    )
-    x, y, z = float("0.5"), np.float32(1.5), np.arange(6.0).reshape(2, 3)
-    wrong = [z.T, z[:1], z[:, 0].copy(), np.asfortranarray(z), z.astype(">f8"), z.view(np.int64), x]
-    cases = [(x, y, z), (x, y), (x, x, z), (np.float64(x), y, z), (x, np.float64(x), z)]
-    return call, [*cases, *((x, y, w) for w in wrong), (x, -y, z), (x, y, z.view(f64))]
-
-
-def raise_for_rehearsal(status: int) -> None:
-    """Raise for a status of the rehearsal."""
-    raise ArithmeticError(status)
-
-
-def outcome(entry: Entry, leaves: tuple[Any, ...]) -> str:
-    """What a call of the rehearsal gives, in comparable form."""
-    try:
-        result = entry(*leaves)
-    except ArithmeticError as error:
-        return repr(error)
-    if result is MISS:
-        return "MISS"
-    a, (b, nothing, c), d, empty = result
-    results = [a, b, c, d]
-    return repr([(type(r), r.dtype.str, r.tolist()) for r in results] + [nothing, empty])

@@ -1,4 +1,4 @@
-"""The entry of a native call in plain Python and ctypes: the reference meaning of `entry_native`."""
+"""The entry of a native call in plain Python and ctypes: the reference meaning of the native one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 
 from gradc.runtime.buffers import address_of, aligned_bytes, pointers
-from gradc.runtime.entry_spec import MISS, Call, Entry, LeafSpec, Structure, scalar_types
+from gradc.runtime.entry_spec import (
+    ARRAY_TYPES,
+    MISS,
+    Call,
+    Container,
+    Entry,
+    Fixed,
+    LeafSpec,
+    Structure,
+    scalar_types,
+)
 
 
 def python_entry(call: Call) -> Entry:
-    """The entry of `call` as a Python function."""
+    """The entry of `call` as a Python function of its leaves."""
     prototype = ctypes.CFUNCTYPE if call.release_gil else ctypes.PYFUNCTYPE
     compute = prototype(None, *[ctypes.c_void_p] * 4)(call.address)
 
@@ -21,7 +31,9 @@ def python_entry(call: Call) -> Entry:
             return MISS
         if not all(matches(spec, leaf) for spec, leaf in zip(call.inputs, leaves, strict=True)):
             return MISS
-        given = [np.asarray(leaf, spec.dtype) for spec, leaf in zip(call.inputs, leaves, strict=True)]
+        given = [
+            np.require(leaf, spec.dtype, ["C", "A"]) for spec, leaf in zip(call.inputs, leaves, strict=True)
+        ]
         results = [np.empty(spec.shape, spec.dtype) for spec in call.outputs]
         arena = aligned_bytes(max(call.arena_bytes, 1))
         context = aligned_bytes(call.context_bytes)
@@ -36,7 +48,7 @@ def python_entry(call: Call) -> Entry:
         )
         status = int(context[:8].view(np.int64)[0])
         if status:
-            call.raise_status(status)
+            raise call.error(status)
         kinds = [spec.kind for spec in call.outputs]
         values = [r if kind == "array" else r[()] for r, kind in zip(results, kinds, strict=True)]
         return build(call.structure, values)
@@ -51,9 +63,8 @@ def matches(spec: LeafSpec, leaf: object) -> bool:
     if spec.kind == "scalar":
         return type(leaf) in scalar_types(spec.dtype)
     return (
-        type(leaf) is np.ndarray
-        and leaf.flags.c_contiguous
-        and leaf.flags.aligned
+        isinstance(leaf, np.ndarray)
+        and type(leaf) in ARRAY_TYPES
         and leaf.shape == spec.shape
         and leaf.dtype == spec.dtype
     )
@@ -61,6 +72,23 @@ def matches(spec: LeafSpec, leaf: object) -> bool:
 
 def build(structure: Structure, values: list[Any]) -> Any:
     """`values` in the places where `structure` names them."""
-    if isinstance(structure, tuple):
+    if structure is None:
+        return None
+    if isinstance(structure, int):
+        return values[structure]
+    if isinstance(structure, Fixed):
+        return structure.value
+    if not isinstance(structure, Container):
         return tuple([build(part, values) for part in structure])
-    return None if structure is None else values[structure]
+    parts = [build(part, values) for part in structure.parts]
+    cls = structure.cls
+    if structure.make is not None:
+        return structure.make(tuple(parts))
+    if cls is dict:
+        return dict(zip(structure.keys, parts, strict=True))
+    if issubclass(cls, tuple | list):
+        return tuple.__new__(cls, parts) if issubclass(cls, tuple) else parts
+    instance = object.__new__(cls)
+    for name, value in zip(structure.keys, parts, strict=True):
+        object.__setattr__(instance, name, value)  # also where a dataclass is frozen
+    return instance

@@ -17,8 +17,9 @@ import numpy as np
 from gradc.codegen.jit import Code, object_code
 from gradc.runtime import entry_text
 from gradc.runtime.buffers import address_of
-from gradc.runtime.entry_plan import plan_words
-from gradc.runtime.entry_spec import Call, Entry, unseen
+from gradc.runtime.entry_plan import make_plan
+from gradc.runtime.entry_spec import MISS, Call, Entry, flat_form
+from gradc.runtime.forever import keep_forever
 from gradc.runtime.pool import pool
 
 NUMPY_ABI: Final = 0x02000000
@@ -28,13 +29,14 @@ NUMPY_TABLE: Final = {
     "PyDoubleArrType_Type": 31,
     "PyArray_Scalar": 60,
     "PyArray_ScalarAsCtype": 62,
+    "PyArray_NewCopy": 85,
     "PyArray_EquivTypes": 182,
     "PyArray_Empty": 184,
     "PyDataMem_SetHandler": 304,
 }
 """Places in NumPy's table of C functions and types."""
 
-METH_FASTCALL: Final = 0x0080
+METH_FASTCALL_KEYWORDS: Final = 0x0080 | 0x0002
 
 
 class MethodDef(ctypes.Structure):
@@ -49,7 +51,7 @@ class MethodDef(ctypes.Structure):
 
 
 class Routine:
-    """The compiled routine, which lives as long as its last entry. `RuntimeError` where it cannot be used."""
+    """The compiled routine, which is never unloaded. `RuntimeError` where it cannot be used."""
 
     def __init__(self) -> None:
         fault = layout_fault()
@@ -58,18 +60,33 @@ class Routine:
         text = entry_text.plain_llvm()
         names = re.findall(r"^declare .*@(\w+)\(", text, re.MULTILINE)
         self.code = Code(object_code(text, level=0), {name: api_address(name) for name in names})
-        doc = b"A compiled function: flat leaves in, results out, or MISS."
-        address = self.code.address("entry")
-        self.method = MethodDef(b"entry", address, METH_FASTCALL, doc)
+        keep_forever(self.code)
+        self.address = self.code.address("entry")
+        self.methods: dict[tuple[str, str], MethodDef] = {}
 
-    def wrap(self, call: Call) -> Entry:
-        """The entry of `call`."""
-        on_status = call.raise_status
-        words = plan_words(call, on_status)
-        owned = (words, on_status, call, unseen(self))
+    def function(self, state: list[Any], name: str, doc: str) -> Entry:
+        """A built-in function with the given state: a tuple of plans, and what to call if none fits."""
+        method = self.methods.get((name, doc))
+        if method is None:
+            signature = f"{name}($self, /, *args, **kwargs)\n--\n\n"
+            method = MethodDef(
+                name.encode(), self.address, METH_FASTCALL_KEYWORDS, (signature + doc).encode()
+            )
+            keep_forever(method)
+            method = self.methods.setdefault((name, doc), method)
         new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         new_function = new(("PyCFunction_NewEx", ctypes.pythonapi))
-        return new_function(ctypes.addressof(self.method), owned, None)
+        return new_function(ctypes.addressof(method), state, None)
+
+    def entry(self, call: Call) -> Entry:
+        """The function of the leaves of a call, or `MISS`."""
+        plan = make_plan(call, flat_form(len(call.inputs)))
+        return self.function([(plan,), missed], "entry", "A compiled function: flat leaves in, results out.")
+
+
+def missed(*args: object, **kwargs: object) -> object:
+    """What an entry gives for a call that is not its own."""
+    return MISS
 
 
 def api_address(name: str) -> int:

@@ -1,6 +1,6 @@
-"""What a native call takes and gives: leaf specifications, the shape of its result, and their checks.
+"""What a native call takes and gives: its leaves, the trees they stand in, and the checks of all that.
 
-Both forms of the entry (`entry_native`, `entry_python`) read the same `Call`, so that they mean the same.
+Both forms of the entry (`entry_routine`, `entry_python`) read the same `Call`, so that they mean the same.
 """
 
 from __future__ import annotations
@@ -8,12 +8,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, final
 
 import numpy as np
-
-Structure: TypeAlias = "int | tuple[Structure, ...] | None"
-"""A result: an int is that output, `None` is `None`, a tuple is a tuple of structures."""
 
 Entry: TypeAlias = Callable[..., Any]
 """What `make_entry` returns: flat leaves in, positionally; the result's structure, or `MISS`, out."""
@@ -33,17 +30,18 @@ class Miss:
 
 
 MISS: Final = Miss()
-"""Returned by an entry whose leaves do not match its specification; nothing has been run then."""
+"""Returned by an entry whose leaves do not match its specification; nothing has been run then. As a default
+of a parameter: there is none."""
 
 
 @dataclass(frozen=True)
 class LeafSpec:
     """One leaf: what an argument must be exactly, or what a result will be.
 
-    `kind` is `"array"` (exactly `np.ndarray`, C-contiguous and aligned, also with no axes or no elements),
-    `"scalar"` (exactly the NumPy scalar of `dtype`) or `"float"` (exactly a Python float, passed as float64;
-    inputs only). `dtype` is a number of native byte order. Raises `ValueError` where these do not fit
-    together.
+    `kind` is `"array"` (`np.ndarray` or `np.memmap`, also with no axes or no elements; of arguments, arrays
+    that are not C-contiguous and aligned are copied), `"scalar"` (exactly the NumPy scalar of `dtype`) or
+    `"float"` (exactly a Python float, passed as float64; inputs only). `dtype` is a number of native byte
+    order. Raises `ValueError` where these do not fit together.
     """
 
     dtype: np.dtype[Any]
@@ -68,6 +66,62 @@ def scalar_types(dtype: np.dtype[Any]) -> tuple[type, ...]:
     """The NumPy scalar types of a dtype: two where two C types have one size, as long and long long may."""
     candidates = (np.dtype(code) for code in np.typecodes["All"] if np.dtype(code).kind in NUMBER_KINDS)
     return tuple(dict.fromkeys(candidate.type for candidate in candidates if candidate == dtype))
+
+
+ARRAY_TYPES: Final = (np.ndarray, np.memmap)
+
+
+# Trees of arguments and of results
+
+
+class Container(NamedTuple):
+    """A tuple, list or dict, NamedTuple or dataclass: its exact type, its keys or fields, and its parts.
+
+    A result may also be whatever `make` gives for the tuple of parts.
+    """
+
+    cls: type
+    keys: tuple[Any, ...]
+    parts: tuple[Tree, ...]
+    make: Callable[[Any], Any] | None = None
+
+
+class Fixed(NamedTuple):
+    """A leaf that has a value. Of a result: that very object. Of an argument, `by` says how it is compared:
+
+    `"is"`: the object itself; `"equal"`: of the same type and equal, for types whose `==` runs no code of the
+    user's; `"bits"`: a float of these bits; `"alive"`: the object of a weak reference. An argument may be an
+    input too.
+    """
+
+    value: Any
+    by: Literal["is", "equal", "bits", "alive"] = "is"
+    input: int | None = None
+
+
+Tree: TypeAlias = "int | Container | Fixed | tuple[Tree, ...] | None"
+"""Of arguments: an int is that input. Of a result: an int is that output, a tuple a tuple, `None` itself."""
+
+Structure: TypeAlias = Tree
+
+
+class Form(NamedTuple):
+    """How arguments are passed: a tree for each, in order, those that may be given by position first.
+
+    `names` has None where an argument is given by position only, `defaults` has `MISS` where there is none.
+    The arguments from `options` on are given by name and in this order, as `**options` takes them.
+    """
+
+    parts: tuple[Tree, ...]
+    names: tuple[str | None, ...]
+    defaults: tuple[Any, ...]
+    positional: int
+    options: int
+
+
+def flat_form(count: int) -> Form:
+    """The form of `count` leaves, by position."""
+    return Form(tuple(range(count)), (None,) * count, (MISS,) * count, count, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +158,17 @@ class Call:
         for number, constant in enumerate(self.constants):
             if not (constant.flags.c_contiguous and constant.flags.aligned and constant.dtype.isnative):
                 raise ValueError(f"constant {number} is not C-contiguous, aligned and of native byte order")
-        for leaf in structure_leaves(self.structure):
-            if leaf is not None and not 0 <= leaf < len(self.outputs):
+        for leaf in tree_leaves(self.structure):
+            if isinstance(leaf, int) and not 0 <= leaf < len(self.outputs):
                 raise ValueError(f"the structure names output {leaf}, of {len(self.outputs)}")
 
-    def raise_status(self, status: int) -> None:
-        """Have `on_status` raise its exception, and see to it that something is raised."""
-        self.on_status(status)
-        raise SystemError(f"the compute function failed with status {status}, and on_status did not raise")
+    def error(self, status: int) -> BaseException:
+        """The exception that `on_status` raises; where it raises none, one that says so."""
+        try:
+            self.on_status(status)
+        except BaseException as error:
+            return error.with_traceback(None)
+        return SystemError(f"the compute function failed with status {status}, and on_status did not raise")
 
 
 def unseen(thing: object) -> object:
@@ -128,12 +185,14 @@ def unseen(thing: object) -> object:
     return owner
 
 
-def structure_leaves(structure: Structure) -> Iterator[int | None]:
-    """The leaves of a structure, in order; `TypeError` where it holds anything but ints, None and tuples."""
-    if isinstance(structure, tuple):
-        for part in structure:
-            yield from structure_leaves(part)
-    elif structure is None or isinstance(structure, int):
-        yield structure
+def tree_leaves(tree: Tree) -> Iterator[int | Fixed | None]:
+    """The leaves of a tree, in order; `TypeError` where it holds anything else than trees do."""
+    if isinstance(tree, Container):
+        tree = tree.parts
+    if isinstance(tree, tuple) and not isinstance(tree, Fixed):
+        for part in tree:
+            yield from tree_leaves(part)
+    elif tree is None or isinstance(tree, int | Fixed):
+        yield tree
     else:
-        raise TypeError(f"a structure holds ints, None and tuples, not {structure!r}")
+        raise TypeError(f"a structure holds ints, None, tuples and containers, not {tree!r}")

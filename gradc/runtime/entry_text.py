@@ -18,14 +18,16 @@ import re
 from typing import Final
 
 from gradc.ir.types import ALIGNMENT
-from gradc.runtime.entry_plan import KINDS, LEAF, MOVE, PLAN
+from gradc.runtime.entry_plan import BUILD, BUILDS, KINDS, LEAF, PLAN, WALK, WALKS
+from gradc.runtime.entry_trees import TREES
 
 HEADER: Final = object.__basicsize__
 
 FIELDS: Final = {
     **{f"Plan.{name}": 8 * k for k, name in enumerate(PLAN)},
     **{f"Leaf.{name}": 8 * k for k, name in enumerate(LEAF)},
-    **{f"Move.{name}": 8 * k for k, name in enumerate(MOVE)},
+    **{f"Walk.{name}": 8 * k for k, name in enumerate(WALK)},
+    **{f"Build.{name}": 8 * k for k, name in enumerate(BUILD)},
     "Object.type": HEADER - 8,
     "Array.data": HEADER,
     "Array.nd": HEADER + 8,
@@ -36,13 +38,30 @@ FIELDS: Final = {
 """Byte offsets."""
 
 PYTHON_API: Final = """
+declare i64 @PyTuple_Size(ptr)
 declare ptr @PyTuple_GetItem(ptr, i64)
 declare ptr @PyTuple_New(i64)
 declare i32 @PyTuple_SetItem(ptr, i64, ptr)
+declare i64 @PyList_Size(ptr)
+declare ptr @PyList_GetItem(ptr, i64)
+declare ptr @PyList_New(i64)
+declare i32 @PyList_SetItem(ptr, i64, ptr)
+declare i64 @PyDict_Size(ptr)
+declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
+declare ptr @PyDict_New()
+declare i32 @PyDict_SetItem(ptr, ptr, ptr)
+declare i32 @PyUnicode_Compare(ptr, ptr)
 declare double @PyFloat_AsDouble(ptr)
 declare ptr @PyLong_FromLongLong(i64)
-declare ptr @PyObject_CallObject(ptr, ptr)
+declare ptr @PyObject_GetAttr(ptr, ptr)
+declare i32 @PyObject_GenericSetAttr(ptr, ptr, ptr)
+declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyErr_NoMemory()
+declare ptr @PyErr_Occurred()
+declare i32 @PyErr_ExceptionMatches(ptr)
+declare void @PyErr_Clear()
+declare void @PyErr_SetObject(ptr, ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare void @Py_IncRef(ptr)
@@ -53,6 +72,7 @@ NUMPY_API: Final = """
 declare ptr @PyArray_Scalar(ptr, ptr, ptr)
 declare void @PyArray_ScalarAsCtype(ptr, ptr)
 declare zeroext i8 @PyArray_EquivTypes(ptr, ptr)
+declare ptr @PyArray_NewCopy(ptr, i32)
 declare ptr @PyArray_Empty(i32, ptr, ptr, i32)
 declare ptr @PyDataMem_SetHandler(ptr)
 """
@@ -65,19 +85,49 @@ declare void @give(ptr)
 ALIGNED_C_ORDER: Final = 0x0101
 """NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS"""
 
+MISSED: Final = 1
+"""What an attempt gives where a plan is not for the call: no address of an object."""
+
 ROUTINE: Final = """
-; The METH_FASTCALL function: finds the plan, gives the call its frame, and takes it back. (A frame on the
-; stack is small enough to need no probe, which on Windows would be a library's function.)
-define ptr @entry(ptr %self, ptr %args, i64 %count) "no-stack-arg-probe" {
-  %words = call ptr @PyTuple_GetItem(ptr %self, i64 0)
+; The METH_FASTCALL | METH_KEYWORDS function. `state` is a list of a tuple of plans, which are tried one after
+; another, and of what to call if none fits. (The tuple may be replaced, and the list emptied, meanwhile.)
+define ptr @entry(ptr %state, ptr %args, i64 %count, ptr %names) {
+  %plans = call ptr @PyList_GetItem(ptr %state, i64 0)
+  %dead = icmp eq ptr %plans, null
+  br i1 %dead, label %gone, label %alive
+gone:
+  ret ptr null
+alive:
+  call void @Py_IncRef(ptr %plans)
+  %plan_count = call i64 @PyTuple_Size(ptr %plans)
+  loop %p to %plan_count
+  %owner = call ptr @PyTuple_GetItem(ptr %plans, i64 %p)
+  %words = call ptr @PyTuple_GetItem(ptr %owner, i64 0)
   %plan = field ptr %words Array.data
-  %inputs = field i64 %plan Plan.inputs
-  %fits = icmp eq i64 %count, %inputs
-  br i1 %fits, label %open, label %miss
+  %answer = call ptr @attempt(ptr %plan, ptr %args, i64 %count, ptr %names)
+  %missed = icmp eq ptr %answer, inttoptr (i64 MISSED to ptr)
+  br i1 %missed, label %p.latch, label %answered
+  again %p
+  %slow = call ptr @PyList_GetItem(ptr %state, i64 1)
+  call void @Py_IncRef(ptr %slow)
+  %other = call ptr @PyObject_Vectorcall(ptr %slow, ptr %args, i64 %count, ptr %names)
+  call void @Py_DecRef(ptr %slow)
+  br label %answered
+answered:
+  %result = phi ptr [ %answer, %p.body ], [ %other, %p.done ]
+  call void @Py_DecRef(ptr %plans)
+  ret ptr %result
+}
+
+; One call by one plan: gives it its frame, and takes that back. A new reference to the result, null with an
+; exception set, or MISSED. (A frame on the stack is small enough to need no probe, which on Windows would be
+; a library's function.)
+define internal ptr @attempt(ptr %plan, ptr %args, i64 %count, ptr %names) "no-stack-arg-probe" {
+  %positional = field i64 %plan Plan.positional
+  %many = icmp sgt i64 %count, %positional
+  br i1 %many, label %miss, label %open
 miss:
-  %missed = field ptr %plan Plan.miss
-  call void @Py_IncRef(ptr %missed)
-  ret ptr %missed
+  ret ptr inttoptr (i64 MISSED to ptr)
 open:
   %bytes = field i64 %plan Plan.frame_bytes
   %on_heap = field i64 %plan Plan.on_heap
@@ -85,7 +135,7 @@ open:
   br i1 %large, label %heap, label %stack
 stack:
   %local = alloca i8, i64 %bytes, align ALIGNMENT
-  %quick = call ptr @run(ptr %plan, ptr %args, ptr %local)
+  %quick = call ptr @run(ptr %plan, ptr %args, i64 %count, ptr %names, ptr %local)
   ret ptr %quick
 heap:
   %block = call ptr @take(i64 %bytes)
@@ -95,13 +145,14 @@ full:
   %raised = call ptr @PyErr_NoMemory()
   ret ptr %raised
 held:
-  %result = call ptr @run(ptr %plan, ptr %args, ptr %block)
+  %result = call ptr @run(ptr %plan, ptr %args, i64 %count, ptr %names, ptr %block)
   call void @give(ptr %block)
   ret ptr %result
 }
 
-; The address of an input's elements, or null where the object is not exactly what the leaf says.
-define internal ptr @read(ptr %leaf, ptr %object, ptr %frame) {
+; The address of an input's elements, or null where the object is not what the leaf says. An array in another
+; layout is copied; the call owns the copy, in a slot.
+define internal ptr @read(ptr %leaf, ptr %object, ptr %frame, ptr %slot) {
   %type = field ptr %object Object.type
   %first = field ptr %leaf Leaf.type
   %is_first = icmp eq ptr %type, %first
@@ -123,11 +174,6 @@ scalar:
   call void @PyArray_ScalarAsCtype(ptr %object, ptr %number)
   ret ptr %number
 array:
-  %flags = field i32 %object Array.flags
-  %layout = and i32 %flags, ALIGNED_C_ORDER
-  %plain = icmp eq i32 %layout, ALIGNED_C_ORDER
-  br i1 %plain, label %ordered, label %miss
-ordered:
   %have.nd = field i32 %object Array.nd
   %nd = zext i32 %have.nd to i64
   %want.nd = field i64 %leaf Leaf.nd
@@ -151,14 +197,27 @@ compare:                                        ; unpickled dtypes, and twins, a
   %equal = icmp ne i8 %equivalent, 0
   br i1 %equal, label %accept, label %miss
 accept:
+  %flags = field i32 %object Array.flags
+  %layout = and i32 %flags, ALIGNED_C_ORDER
+  %plain = icmp eq i32 %layout, ALIGNED_C_ORDER
+  br i1 %plain, label %here, label %copy
+here:
   %data = field ptr %object Array.data
   ret ptr %data
+copy:
+  %ordered = call ptr @PyArray_NewCopy(ptr %object, i32 0)
+  store ptr %ordered, ptr %slot
+  %failed = icmp eq ptr %ordered, null
+  br i1 %failed, label %miss, label %copied
+copied:
+  %ordered.data = field ptr %ordered Array.data
+  ret ptr %ordered.data
 miss:
   ret ptr null
 }
 
-; One call: a new reference to the result or to MISS, or null with an exception set.
-define internal ptr @run(ptr %plan, ptr %args, ptr %frame) {
+; One call with a frame: see `attempt`.
+define internal ptr @run(ptr %plan, ptr %args, i64 %count, ptr %names, ptr %frame) {
   %slots.place = field i64 %plan Plan.slots
   %slots = getelementptr i8, ptr %frame, i64 %slots.place
   %arena.place = field i64 %plan Plan.arena
@@ -169,13 +228,29 @@ define internal ptr @run(ptr %plan, ptr %args, ptr %frame) {
   %out = getelementptr i8, ptr %frame, i64 %out.place
   %inputs = field i64 %plan Plan.inputs
   %outputs = field i64 %plan Plan.outputs
+  %cleared_words = field i64 %plan Plan.cleared_words
+  loop %z to %cleared_words
+  put i64 0 %frame %z
+  br label %z.latch
+  again %z
 
+  %accepted = call i1 @bind(ptr %plan, ptr %args, i64 %count, ptr %names, ptr %slots)
+  br i1 %accepted, label %taken, label %miss
+taken:
+  %fitting = call i1 @walk(ptr %plan, ptr %slots)
+  br i1 %fitting, label %walked, label %miss
+walked:
+  %input_slots = field ptr %plan Plan.input_slots
   %input_leaves = field ptr %plan Plan.input_leaves
+  %copies.first = field i64 %plan Plan.copies
+  %copies = getelementptr ptr, ptr %slots, i64 %copies.first
   loop %i to %inputs
   %i.place = mul i64 %i, LEAF_BYTES
   %i.leaf = getelementptr i8, ptr %input_leaves, i64 %i.place
-  %argument = item ptr %args %i
-  %input = call ptr @read(ptr %i.leaf, ptr %argument, ptr %frame)
+  %i.slot = item i64 %input_slots %i
+  %argument = item ptr %slots %i.slot
+  %i.copy = getelementptr ptr, ptr %copies, i64 %i
+  %input = call ptr @read(ptr %i.leaf, ptr %argument, ptr %frame, ptr %i.copy)
   put ptr %input %in %i
   %wrong = icmp eq ptr %input, null
   br i1 %wrong, label %miss, label %i.latch
@@ -189,12 +264,6 @@ define internal ptr @run(ptr %plan, ptr %args, ptr %frame) {
   put ptr %constant %in %c.in
   br label %c.latch
   again %c
-
-  %cleared_words = field i64 %plan Plan.cleared_words
-  loop %z to %cleared_words
-  put i64 0 %frame %z
-  br label %z.latch
-  again %z
 
   %run = field ptr %plan Plan.run
   %single = icmp eq ptr %run, null
@@ -218,6 +287,8 @@ hook:
 prepare:
   %before = phi ptr [ null, %allocation ], [ %usual, %hook ]
   %output_leaves = field ptr %plan Plan.output_leaves
+  %made.first = field i64 %plan Plan.made
+  %made = getelementptr ptr, ptr %slots, i64 %made.first
   loop %o to %outputs
   %o.place = mul i64 %o, LEAF_BYTES
   %o.leaf = getelementptr i8, ptr %output_leaves, i64 %o.place
@@ -236,7 +307,7 @@ allocate:
   %axes = trunc i64 %nd to i32
   %shape = field ptr %o.leaf Leaf.shape
   %array = call ptr @PyArray_Empty(i32 %axes, ptr %shape, ptr %descr, i32 0)
-  put ptr %array %slots %o
+  put ptr %array %made %o
   %refused = icmp eq ptr %array, null
   br i1 %refused, label %refusal, label %allocated
 refusal:
@@ -267,8 +338,8 @@ computed:
   %failed = icmp ne i64 %status, 0
   br i1 %failed, label %report, label %wrap
 report:
-  %on_status = field ptr %plan Plan.on_status
-  call void @raise(ptr %on_status, i64 %status)
+  %error = field ptr %plan Plan.error
+  call void @raise(ptr %error, i64 %status)
   br label %close
 
 wrap:
@@ -282,74 +353,36 @@ scalar:
   %value = item ptr %out %s
   %s.descr = field ptr %s.leaf Leaf.descr
   %boxed = call ptr @PyArray_Scalar(ptr %value, ptr %s.descr, ptr null)
-  put ptr %boxed %slots %s
+  put ptr %boxed %made %s
   %unboxed = icmp eq ptr %boxed, null
   br i1 %unboxed, label %close, label %s.latch
   again %s
 
-  %tuples = field i64 %plan Plan.tuples
-  %tuple_sizes = field ptr %plan Plan.tuple_sizes
-  %first_tuple = add i64 %outputs, 1
-  loop %t to %tuples
-  %size = item i64 %tuple_sizes %t
-  %tuple = call ptr @PyTuple_New(i64 %size)
-  %t.slot = add i64 %first_tuple, %t
-  put ptr %tuple %slots %t.slot
-  %untied = icmp eq ptr %tuple, null
-  br i1 %untied, label %close, label %t.latch
-  again %t
-
-  ; From here nothing fails. Each slot owns one reference, for its first use; None's, at `outputs`, owns none.
-  %none = field ptr %plan Plan.none
-  put ptr %none %slots %outputs
-  %extras = field i64 %plan Plan.extras
-  %extra_slots = field ptr %plan Plan.extra_slots
-  loop %e to %extras
-  %extra.slot = item i64 %extra_slots %e
-  %extra = item ptr %slots %extra.slot
-  call void @Py_IncRef(ptr %extra)
-  br label %e.latch
-  again %e
-
-  %moves = field i64 %plan Plan.moves
-  %move_records = field ptr %plan Plan.move_records
-  loop %m to %moves
-  %m.place = mul i64 %m, MOVE_BYTES
-  %move = getelementptr i8, ptr %move_records, i64 %m.place
-  %into.slot = field i64 %move Move.tuple
-  %into = item ptr %slots %into.slot
-  %position = field i64 %move Move.position
-  %part.slot = field i64 %move Move.part
-  %part = item ptr %slots %part.slot
-  call i32 @PyTuple_SetItem(ptr %into, i64 %position, ptr %part)
-  br label %m.latch
-  again %m
-
-  %unused = field i64 %plan Plan.unused
-  %unused_slots = field ptr %plan Plan.unused_slots
-  loop %u to %unused
-  %idle.slot = item i64 %unused_slots %u
-  %idle = item ptr %slots %idle.slot
-  call void @Py_DecRef(ptr %idle)
-  br label %u.latch
-  again %u
-
+  %whole = call i1 @build(ptr %plan, ptr %slots)
+  br i1 %whole, label %ready, label %close
+ready:
   %root.slot = field i64 %plan Plan.root
   %root = item ptr %slots %root.slot
-  ret ptr %root
-
-close:                                          ; an exception is set: drop what has been made
+  call void @Py_IncRef(ptr %root)
+  br label %close
+miss:                                           ; or an error on the way
+  %pending = call ptr @PyErr_Occurred()
+  %clear = icmp eq ptr %pending, null
+  %nothing = select i1 %clear, ptr inttoptr (i64 MISSED to ptr), ptr null
+  br label %close
+close:                                          ; give up what the call owns
+  %result = phi ptr [ %root, %ready ], [ %nothing, %miss ], [ null, %hook ], [ null, %refusal ],
+                    [ null, %report ], [ null, %scalar ], [ null, %s.done ]
+  %owned = field i64 %plan Plan.owned
   %slot_count = field i64 %plan Plan.slot_count
-  loop %d to %slot_count
-  %object = item ptr %slots %d
+  %owning = sub i64 %slot_count, %owned
+  %first_owned = getelementptr ptr, ptr %slots, i64 %owned
+  loop %d to %owning
+  %object = item ptr %first_owned %d
   call void @Py_DecRef(ptr %object)             ; does nothing to null
   br label %d.latch
   again %d
-  ret ptr null
-miss:
-  %missed = field ptr %plan Plan.miss
-  call void @Py_IncRef(ptr %missed)
-  ret ptr %missed
+  ret ptr %result
 }
 
 ; Make a handler, if there is one, NumPy's own again.
@@ -365,23 +398,22 @@ done:
   ret void
 }
 
-; Have `on_status(status)` set an exception.
-define internal void @raise(ptr %on_status, i64 %status) {
+; Set the exception that `error(status)` gives.
+define internal void @raise(ptr %error, i64 %status) {
+  %arguments = alloca ptr
   %number = call ptr @PyLong_FromLongLong(i64 %status)
+  store ptr %number, ptr %arguments
   %no_number = icmp eq ptr %number, null
-  br i1 %no_number, label %done, label %pack
-pack:
-  %arguments = call ptr @PyTuple_New(i64 1)
-  %no_arguments = icmp eq ptr %arguments, null
-  br i1 %no_arguments, label %drop, label %ask
-drop:
-  call void @Py_DecRef(ptr %number)
-  br label %done
+  br i1 %no_number, label %done, label %ask
 ask:
-  call i32 @PyTuple_SetItem(ptr %arguments, i64 0, ptr %number)
-  %answer = call ptr @PyObject_CallObject(ptr %on_status, ptr %arguments)
-  call void @Py_DecRef(ptr %arguments)
-  call void @Py_DecRef(ptr %answer)
+  %exception = call ptr @PyObject_Vectorcall(ptr %error, ptr %arguments, i64 1, ptr null)
+  call void @Py_DecRef(ptr %number)
+  %no_exception = icmp eq ptr %exception, null
+  br i1 %no_exception, label %done, label %set
+set:
+  %type = field ptr %exception Object.type
+  call void @PyErr_SetObject(ptr %type, ptr %exception)
+  call void @Py_DecRef(ptr %exception)
   br label %done
 done:
   ret void
@@ -391,7 +423,7 @@ done:
 
 def plain_llvm() -> str:
     """The whole module as plain LLVM."""
-    return expand(PYTHON_API + NUMPY_API + POOL_API + ROUTINE)
+    return expand(PYTHON_API + NUMPY_API + POOL_API + ROUTINE + TREES)
 
 
 def expand(text: str) -> str:
@@ -400,8 +432,12 @@ def expand(text: str) -> str:
         "ALIGNMENT": ALIGNMENT,
         "ALIGNED_C_ORDER": ALIGNED_C_ORDER,
         "LEAF_BYTES": 8 * len(LEAF),
-        "MOVE_BYTES": 8 * len(MOVE),
+        "WALK_BYTES": 8 * len(WALK),
+        "BUILD_BYTES": 8 * len(BUILD),
+        "MISSED": MISSED,
         **{f"KIND_{name.upper()}": number for name, number in KINDS.items()},
+        **{f"WALK_{name.upper()}": number for name, number in WALKS.items()},
+        **{f"BUILD_{name.upper()}": number for name, number in BUILDS.items()},
     }
     text = re.sub(r"\b[A-Z_]+\b", lambda m: str(numbers.get(m[0], m[0])), text)
     text = re.sub(

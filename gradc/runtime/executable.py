@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
 from gradc.ir.graph import Graph
 from gradc.runtime import threads
 from gradc.runtime.buffers import address_of, aligned_bytes, pointers
-from gradc.runtime.entry import make_entry
-from gradc.runtime.entry_spec import Entry, LeafSpec, Structure
+from gradc.runtime.entry import make_entry, make_plan
+from gradc.runtime.entry_plan import Plan
+from gradc.runtime.entry_spec import Call, Entry, Form, LeafSpec, Structure
 
 if TYPE_CHECKING:
     from gradc.codegen.driver import Generated
@@ -107,11 +108,22 @@ class Executable:
 
     def entry(self, inputs: Sequence[LeafSpec], outputs: Sequence[LeafSpec], structure: Structure) -> Entry:
         """A built-in function of flat leaves that gives `structure`, or `MISS`: see `gradc.runtime.entry`."""
-        return make_entry(
+        return make_entry(*self._call(inputs, outputs, structure))
+
+    def plan(
+        self, inputs: Sequence[LeafSpec], outputs: Sequence[LeafSpec], structure: Structure, form: Form
+    ) -> Plan:
+        """What a native function needs to take calls of a form."""
+        return make_plan(Call(*self._call(inputs, outputs, structure)), form)
+
+    def _call(
+        self, inputs: Sequence[LeafSpec], outputs: Sequence[LeafSpec], structure: Structure
+    ) -> tuple[Any, ...]:
+        return (
             self.address,
-            inputs,
+            tuple(inputs),
             self.constants,
-            outputs,
+            tuple(outputs),
             structure,
             self.memory,
             self.binary.work > LONG_CALL,
