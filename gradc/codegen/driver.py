@@ -121,26 +121,9 @@ class Driver:
         self.lines = []
 
     def table(self) -> None:
-        """Add a step for each kind of node, and write a loop over the numbers of steps and their places."""
-        steps: dict[str, int] = {}
-        widths: list[int] = []
-        words: list[int] = []
-        for node in self.graph.nodes:
-            self.row, self.counter = [], 0
-            self.node(node)
-            if not self.lines:
-                continue
-            text = "\n".join(self.lines)
-            if text not in steps:
-                steps[text] = len(steps)
-                widths.append(1 + len(self.row))
-                self.define(f"{self.symbol}.step{steps[text]}", f"ptr %row, {PARAMETERS}")
-            words += [steps[text], *self.row]
-            self.lines = []
-        self.row = None
-        name = f"{self.symbol}.table"
-        self.module.tables[name] = [*words, len(steps)]
-        cases = " ".join(f"i64 {k}, label %step{k}" for k in range(len(steps)))
+        """Write a loop over the rows of the table of steps."""
+        name, widths, _ = self.steps()
+        cases = _cases(widths)
         self.lines = [
             "  %at = alloca ptr, align 8",
             f"  store ptr @{name}, ptr %at, align 8",
@@ -159,6 +142,33 @@ class Driver:
                 "  br label %next",
             ]
         self.lines.append("done:")
+
+    def steps(self) -> tuple[str, list[int], list[int]]:
+        """Add a function for each kind of node, and a table of the numbers of steps and their places.
+
+        The table's name, the words in a row of each kind, and where the rows begin.
+        """
+        steps: dict[str, int] = {}
+        widths: list[int] = []
+        words: list[int] = []
+        starts: list[int] = []
+        for node in self.graph.nodes:
+            self.row, self.counter = [], 0
+            self.node(node)
+            if not self.lines:
+                continue
+            text = "\n".join(self.lines)
+            if text not in steps:
+                steps[text] = len(steps)
+                widths.append(1 + len(self.row))
+                self.define(f"{self.symbol}.step{steps[text]}", f"ptr %row, {PARAMETERS}")
+            starts.append(len(words))
+            words += [steps[text], *self.row]
+            self.lines = []
+        self.row = None
+        name = f"{self.symbol}.table"
+        self.module.tables[name] = [*words, len(steps)]
+        return name, widths, starts
 
     def place(self, where: str, number: int) -> str:
         """The pointer to a place, fetched by each node that needs it."""
@@ -220,6 +230,10 @@ class Driver:
             self.run(node.attrs["body"], inputs, outputs)
         elif name == "cond":
             self.cond(node, inputs, outputs)
+        elif name == "blocks":
+            self.blocks(node, inputs, outputs)
+        elif name == "tasks":
+            self.tasks(node, inputs, outputs)
         else:
             raise AssertionError(f"{name} has no lowering")
 
@@ -273,12 +287,74 @@ class Driver:
             self.lines.append(f"  br label %{labels[2]}")
         self.lines.append(f"{labels[2]}:")
 
-    def run(self, graph: Graph, inputs: list[str], outputs: list[str]) -> None:
-        """Call a nested graph's function, its arena in our scratch."""
+    def blocks(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
+        """Have threads run a nested graph's function, for a block each with an arena of its own."""
+        count, cut = node.attrs["count"], node.attrs["cut"]
+        symbol, size = self.nested(node.attrs["body"])
+        steps = [x.type.nbytes // count if is_cut else 0 for x, is_cut in zip(node.inputs, cut, strict=True)]
+        steps += [y.type.nbytes // count for y in node.results]
+        size = round_up(max(size, ALIGNMENT))
+        self.module.block_task(symbol, steps, len(inputs), size)
+        arena = self.scratch_pointer(size * count)
+        self.in_chunks(symbol, f"{symbol}.task", [*inputs, *outputs, arena], count)
+
+    def tasks(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
+        """Have threads do the nodes of a graph, each with scratch of its own."""
+        symbol = self.fresh_symbol(node.attrs["body"])
+        driver = Driver(self.module, node.attrs["body"], symbol, self.calls)
+        count = driver.write_tasks()
+        arrays = self.arrays(inputs, outputs)
+        self.in_chunks(symbol, symbol, [*arrays, self.scratch_pointer(count * driver.room)], count)
+
+    def write_tasks(self) -> int:
+        """Add the function that does one of the nodes, by the table of steps; the number of nodes."""
+        assert not self.graph.arena, "tasks run at once and keep nothing in an arena"
+        name, widths, starts = self.steps()
+        self.module.tables[f"{name}.starts"] = starts
+        for i, pointer in enumerate(("in", "out", "all")):
+            self.lines.append(f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}")
+            self.lines.append(f"  %{pointer} = load ptr, ptr %{pointer}.at, align 8")
+        self.lines += [
+            f"  %by = mul i64 %chunk, {self.room}",
+            "  %arena = getelementptr i8, ptr %all, i64 %by",
+            f"  %start.at = getelementptr i64, ptr @{name}.starts, i64 %chunk",
+            "  %start = load i64, ptr %start.at, align 8",
+            f"  %row = getelementptr i64, ptr @{name}, i64 %start",
+            "  %step = load i64, ptr %row, align 8",
+            f"  switch i64 %step, label %done [ {_cases(widths)} ]",
+        ]
+        for k in range(len(widths)):
+            self.lines.append(f"step{k}:")
+            self.lines.append(f"  call void @{self.symbol}.step{k}(ptr %row, {PARAMETERS})")
+            self.lines.append("  br label %done")
+        self.lines.append("done:")
+        self.module.uses_threads()
+        self.define(self.symbol, "ptr %table, i64 %chunk, ptr %context")
+        return len(starts)
+
+    @property
+    def room(self) -> int:
+        """The bytes of scratch of one of the tasks."""
+        return round_up(max(self.scratch, ALIGNMENT))
+
+    def nested(self, graph: Graph) -> tuple[str, int]:
+        """A nested graph's function, and the bytes of its arena."""
+        symbol = self.fresh_symbol(graph)
+        return symbol, Driver(self.module, graph, symbol, self.calls).write()
+
+    def fresh_symbol(self, graph: Graph) -> str:
         symbol = f"g{len(self.module.functions)}_{re.sub(r'[^0-9A-Za-z_]', '_', graph.name)}"
         self.module.functions[symbol] = ""  # keep the name
-        size = Driver(self.module, graph, symbol, self.calls).write()
+        return symbol
+
+    def run(self, graph: Graph, inputs: list[str], outputs: list[str]) -> None:
+        """Call a nested graph's function, its arena in our scratch."""
+        symbol, size = self.nested(graph)
         arena = self.scratch_pointer(max(size, ALIGNMENT))
+        self.call(symbol, [*self.arrays(inputs, outputs), arena, "%context"])
+
+    def arrays(self, inputs: list[str], outputs: list[str]) -> list[str]:
+        """Arrays of pointers, as functions of graphs take them."""
         arrays = []
         for stem, pointers in (("%args", inputs), ("%results", outputs)):
             array = self.fresh(stem)
@@ -287,4 +363,9 @@ class Driver:
             for i, pointer in enumerate(pointers):
                 self.lines.append(f"  {array}.{i} = getelementptr ptr, ptr {array}, i64 {i}")
                 self.lines.append(f"  store ptr {pointer}, ptr {array}.{i}, align 8")
-        self.call(symbol, [*arrays, arena, "%context"])
+        return arrays
+
+
+def _cases(steps: Sequence[int]) -> str:
+    """The cases of a switch among steps."""
+    return " ".join(f"i64 {k}, label %step{k}" for k in range(len(steps)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -121,16 +121,45 @@ class Module:
             self.functions[symbol] = Function(self, code, symbol).text()
         return self.symbols[key]
 
-    def task(self, symbol: str, pointers: int) -> None:
-        """The form of a kernel that threads call: its pointers come in a table."""
+    def uses_threads(self) -> None:
         self.is_parallel = True
         self.functions.setdefault(PARALLEL, PARALLEL_TEXT)
+
+    def task(self, symbol: str, pointers: int) -> None:
+        """The form of a kernel that threads call: its pointers come in a table."""
+        self.uses_threads()
         lines = [f"define internal void @{symbol}.task(ptr %table, i64 %chunk, ptr %context) #1 {{"]
         for i in range(pointers):
             lines.append(f"  %at{i} = getelementptr ptr, ptr %table, i64 {i}")
             lines.append(f"  %p{i} = load ptr, ptr %at{i}, align 8")
         given = "".join(f"ptr %p{i}, " for i in range(pointers))
         lines += [f"  call void @{symbol}({given}ptr %context, i64 %chunk)", "  ret void", "}"]
+        self.functions[f"{symbol}.task"] = "\n".join(lines)
+
+    def block_task(self, symbol: str, steps: Sequence[int], inputs: int, arena: int) -> None:
+        """A graph's function as threads call it: a table of places, of which a block is so many bytes."""
+        self.uses_threads()
+        lines = [
+            f"define internal void @{symbol}.task(ptr %table, i64 %chunk, ptr %context) #1 {{",
+            f"  %in = alloca [{inputs} x ptr], align 8",
+            f"  %out = alloca [{len(steps) - inputs} x ptr], align 8",
+        ]
+        for i, step in enumerate((*steps, arena)):
+            lines += [
+                f"  %at{i} = getelementptr ptr, ptr %table, i64 {i}",
+                f"  %whole{i} = load ptr, ptr %at{i}, align 8",
+                f"  %by{i} = mul i64 %chunk, {step}",
+                f"  %p{i} = getelementptr i8, ptr %whole{i}, i64 %by{i}",
+            ]
+            if i < len(steps):
+                array, slot = ("%in", i) if i < inputs else ("%out", i - inputs)
+                lines.append(f"  %slot{i} = getelementptr ptr, ptr {array}, i64 {slot}")
+                lines.append(f"  store ptr %p{i}, ptr %slot{i}, align 8")
+        lines += [
+            f"  call void @{symbol}(ptr %in, ptr %out, ptr %p{len(steps)}, ptr %context)",
+            "  ret void",
+            "}",
+        ]
         self.functions[f"{symbol}.task"] = "\n".join(lines)
 
     def product(self, node: Node) -> tuple[str, int]:
@@ -185,8 +214,7 @@ class Module:
             self.tasks[key] = None
             if made is not None:
                 self.include(symbol, made.text)
-                self.functions.setdefault(PARALLEL, PARALLEL_TEXT)
-                self.is_parallel = True
+                self.uses_threads()
                 self.tasks[key] = symbol, made.parts, made.scratch
         return self.tasks[key]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from gradc.ir.graph import Graph
+from gradc.ir.graph import Graph, Node
+from gradc.ir.ops.reduce import REDUCTIONS
 
 WEIGHT = {
     **dict.fromkeys(("constant", "broadcast", "reshape", "transpose", "slice", "iota", "windows"), 0),
@@ -19,6 +20,9 @@ CHUNK = 400_000
 
 MOST_CHUNKS = 64
 
+TERMS = 2
+"""Terms of float32 products that are an effort of one; a vector has as many lanes as bytes allow."""
+
 
 def chunks_of(graph: Graph, domain: tuple[int, ...], steps: int) -> int:
     """Into how many chunks the loops of a kernel over a domain are to be split; at most `steps`.
@@ -27,3 +31,16 @@ def chunks_of(graph: Graph, domain: tuple[int, ...], steps: int) -> int:
     """
     effort = prod(domain) * sum(WEIGHT.get(node.op.name, 8) for node in graph.nodes)
     return max(min(effort // CHUNK, MOST_CHUNKS, steps), 1)
+
+
+def effort_of(node: Node) -> int:
+    """The effort of a kernel or a matrix product; 0 for other nodes."""
+    if node.op.name == "matmul":
+        a, *_ = node.inputs
+        depth = a.shape[-2 if node.attrs["transpose_a"] else -1]
+        return prod(node.types[0].shape) * depth * a.dtype.itemsize // (4 * TERMS)
+    if node.op.name != "fuse":
+        return 0
+    body = node.attrs["body"]
+    domain = next((n.inputs[0].shape for n in body.nodes if n.op.name in REDUCTIONS), node.types[0].shape)
+    return prod(domain) * sum(WEIGHT.get(n.op.name, 8) for n in body.nodes)

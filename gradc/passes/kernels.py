@@ -18,7 +18,7 @@ ALONE = frozenset(
 """Ops that move elements to computed places, or carry a value along an axis: kernels of their own."""
 OPAQUE = frozenset(
     {
-        *("matmul", "sort", "cond", "call", "fuse", "captured", "reshape"),
+        *("matmul", "sort", "cond", "call", "blocks", "tasks", "fuse", "captured", "reshape"),
         *("cholesky", "triangular_solve", "solve", "slogdet", "eigh", "svd", "qr"),
     }
 )

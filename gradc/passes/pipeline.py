@@ -5,7 +5,7 @@
     grad        the gradient of it (gradc.passes.grad)
        unfold, dce, cse, unscale, simplify, unscale, cse, dce
     optimized
-       fuse
+       fuse, split, share, group
     fused       kernels
        plan_memory
     planned     every value has a place; then code generation: loops, llvm, asm
@@ -29,7 +29,9 @@ from gradc.ir.verify import verify
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.fuse import fuse
+from gradc.passes.group import group
 from gradc.passes.plan_memory import plan_memory
+from gradc.passes.share import share
 from gradc.passes.simplify import simplify
 from gradc.passes.split import split
 from gradc.passes.stabilize import stabilize
@@ -44,7 +46,7 @@ FORWARD: tuple[Pass, ...] = (cse, stabilize)
 STAGES: dict[str, tuple[Pass, ...]] = {
     "grad": (),
     "optimized": (unfold, dce, cse, unscale, simplify, unscale, cse, dce),
-    "fused": (fuse, split),
+    "fused": (fuse, split, share, group),
     "planned": (plan_memory,),
 }
 """What leads to each stage after the gradient (`gradc.passes.grad`) is there."""

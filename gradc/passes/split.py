@@ -39,7 +39,7 @@ def _split(graph: Graph) -> Graph:
             if cut is None:
                 results: Sequence[Value] = builder.add(rebuild(node, tuple(inputs))).results
             else:
-                results = _Halves(node, inputs, *cut).emit(builder)
+                results = Halves(node, inputs, *cut).emit(builder)
             for old, new in zip(node.results, results, strict=True):
                 new.name = old.name
                 env[old] = new
@@ -69,7 +69,7 @@ def _cut(body: Graph) -> tuple[int, int] | None:
     return count, -(-length // LANES) * LANES if len(domain) == 1 else length
 
 
-class _Halves:
+class Halves:
     """The two kernels that a reducing one becomes."""
 
     def __init__(self, node: Node, inputs: list[Value], count: int, length: int) -> None:

@@ -27,7 +27,7 @@ Flags = tuple[bool, ...]
 Rule = Callable[["Batch", Node, Sequence[Operand]], "Value | tuple[Value, ...]"]
 """The result (or results) for all examples, when at least one operand depends on the batch."""
 
-PASSES_ONLY = frozenset({"fuse"})
+PASSES_ONLY = frozenset({"fuse", "blocks", "tasks"})
 """Ops that only passes make, after all transforms: they need no rule."""
 
 SOURCES = frozenset({"constant", "captured", "iota"})

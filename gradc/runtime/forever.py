@@ -10,15 +10,15 @@ from typing import Any
 from gradc.codegen.jit import Code, object_code
 
 
-def load_forever(text: str, numbers: Mapping[str, int], outside: Mapping[str, int]) -> Code:
-    """LLVM text as machine code; `numbers` are for names in capitals, `outside` has functions' addresses."""
+def load_forever(text: str, numbers: Mapping[str, object], outside: Mapping[str, int]) -> Code:
+    """LLVM text as machine code; `numbers` are put for names in capitals, `outside` has addresses."""
     code = Code(object_code(with_numbers(text, numbers)), outside)
     keep_forever(code)
     return code
 
 
-def with_numbers(text: str, numbers: Mapping[str, int]) -> str:
-    """LLVM text with numbers in place of their names in capitals."""
+def with_numbers(text: str, numbers: Mapping[str, object]) -> str:
+    """LLVM text with numbers (or text) in place of their names in capitals."""
     return re.sub(r"\b[A-Z_]{4,}\b", lambda m: str(numbers.get(m[0], m[0])), text)
 
 

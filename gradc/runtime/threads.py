@@ -11,14 +11,21 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
 import sys
 
 from gradc.runtime.forever import address_in, load_forever
 
 MOST = 64
 """So many threads are started at most."""
-SPIN = 4000
-"""How often a thread looks for a new job before it sleeps: some microseconds."""
+SPIN = 10_000
+"""How often a thread looks for a new job before it sleeps, pausing each time: some hundreds of microseconds.
+To wake one that sleeps takes tens of them, more than a kernel of a small network."""
+PAUSE = {
+    **dict.fromkeys(("x86_64", "AMD64"), "call void @llvm.x86.sse2.pause()"),
+    **dict.fromkeys(("aarch64", "arm64"), "call void @llvm.aarch64.hint(i32 1)"),
+}
+"""What tells a core that a thread waits, by machine."""
 
 TEXT = """
 %job = type { ptr, ptr, ptr, i64, i64, i64, i64 }  ; task, data, context, chunks, next, joined, limit
@@ -88,6 +95,7 @@ look:
   br label %spin
 spin:
   %n = phi i64 [ 0, %look ], [ %n.next, %spin ]
+  PAUSE
   %glance = load atomic i64, ptr @generation acquire, align 8
   %changed = icmp ne i64 %glance, %seen
   %n.next = add i64 %n, 1
@@ -210,6 +218,7 @@ together:
   br label %spin
 spin:
   %n = phi i64 [ 0, %together ], [ %n.next, %spin ]
+  PAUSE
   %left = load atomic i64, ptr @active acquire, align 8
   %quiet = icmp eq i64 %left, 0
   %n.next = add i64 %n, 1
@@ -246,7 +255,8 @@ def _functions() -> dict[str, int]:
         return {}
     library = ctypes.CDLL(None)
     names = [line.split("@")[1].split("(")[0] for line in TEXT.splitlines() if line.startswith("declare")]
-    numbers = {"SPIN": SPIN, "SETMASK": 2 if sys.platform == "linux" else 3}
+    numbers: dict[str, object] = {"SPIN": SPIN, "SETMASK": 2 if sys.platform == "linux" else 3}
+    numbers["PAUSE"] = PAUSE.get(platform.machine(), "")
     code = load_forever(TEXT, numbers, {name: address_in(library, name) for name in names})
     reset = ctypes.CFUNCTYPE(None)(code.address("reset"))
     reset()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradc.ir import OPS, Graph, Type, Value, emit, emit_node
+from gradc.ir import OPS, Builder, Graph, Type, Value, emit, emit_node
 from gradc.ir.ops.control import vjp_graph
 from gradc.ir.ops.matrices import is_diagonal, numbers
 from gradc.ir.types import BOOL, F64, I64, NAMES, SHORT

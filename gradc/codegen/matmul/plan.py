@@ -317,7 +317,7 @@ class Parts:
     rest: int
 
 
-PART_WORK = 8 << 20
+PART_WORK = 2 << 20
 """Multiply-adds that are worth handing to a thread."""
 MOST_PARTS = 8
 

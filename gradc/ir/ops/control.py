@@ -1,4 +1,5 @@
-"""Ops that hold graphs: call, cond, custom, fuse. The graphs are closed: everything they use is passed in."""
+"""Ops that hold graphs: call, cond, custom, fuse, blocks, tasks. The graphs are closed: all they use
+is passed in."""
 
 from __future__ import annotations
 
@@ -46,6 +47,32 @@ def custom_type(*inputs: Type, body: Graph, pullback: Graph, targets: tuple[int,
     if list(targets) != sorted(set(targets)) or list(found) != wanted:
         raise ShapeError(f"custom: {pullback.name} gives {list(found)} for the inputs {targets}: {wanted}")
     return results
+
+
+def blocks_type(*inputs: Type, body: Graph, count: int, cut: tuple[bool, ...]) -> tuple[Type, ...]:
+    """The graph takes one of `count` equal parts of the first axis of inputs that are cut, and the others as
+    they are; it gives such parts of the results."""
+
+    def scaled(type: Type, whole: bool) -> Type:
+        if not type.shape or (not whole and type.shape[0] % count):
+            raise ShapeError(f"blocks: the first axis of {type} has no {count} equal parts")
+        first = type.shape[0] * count if whole else type.shape[0] // count
+        return type.with_shape((first, *type.shape[1:]))
+
+    if count < 1 or len(cut) != len(inputs):
+        raise ShapeError(f"blocks: {count} blocks of {len(inputs)} inputs, of which cut are {cut}")
+    parts = [scaled(x, False) if is_cut else x for x, is_cut in zip(inputs, cut, strict=True)]
+    return tuple([scaled(y, True) for y in _fits("blocks", body, parts)])
+
+
+def blocks_meaning(*xs: np.ndarray, body: Graph, count: int, cut: tuple[bool, ...]) -> Any:
+    """Every block by itself, and the results joined."""
+    from gradc.ir.evaluate import evaluate
+
+    parts = [np.split(x, count) if is_cut else [x] * count for x, is_cut in zip(xs, cut, strict=True)]
+    found = [evaluate(body, *[part[i] for part in parts]) for i in range(count)]
+    results = tuple([np.concatenate(pieces) for pieces in zip(*found, strict=True)])
+    return results if len(results) != 1 else results[0]
 
 
 def run(graph: Graph, inputs: Sequence[np.ndarray]) -> Any:
@@ -128,3 +155,5 @@ Op(
 )
 Op("custom", lambda *xs, body, pullback, targets: run(body, xs), custom_type, custom_vjp)
 Op("fuse", lambda *xs, body: run(body, xs), call_type, call_vjp)
+Op("blocks", blocks_meaning, blocks_type)
+Op("tasks", lambda *xs, body: run(body, xs), call_type)
