@@ -26,7 +26,7 @@ IN_NESTS = {"constant", "iota", "gather", "require", *INDEX_MAPS, *ALONE, *COMBI
 UNFOLDED = {"custom"}
 """Ops that are gone before code is generated."""
 IN_MODULES = {
-    *("fuse", "call", "cond", "matmul", "contract", "sort", "captured", "reshape"),
+    *("fuse", "blocks", "tasks", "call", "cond", "matmul", "contract", "sort", "captured", "reshape"),
     *("triangular_solve", *WRITERS),
 }
 

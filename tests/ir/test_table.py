@@ -292,10 +292,15 @@ def numpy_meaning(graph: Graph, leaves: list[np.ndarray]) -> list[np.ndarray]:
     for node in graph.nodes:
         name, attrs = node.op.name, dict(node.attrs)
         xs = [env[x] for x in node.inputs]
-        if name in ("call", "custom", "fuse"):
+        if name in ("call", "custom", "fuse", "tasks"):
             results = numpy_meaning(attrs["body"], xs)
         elif name == "cond":
             results = numpy_meaning(attrs["if_true" if xs[0] else "if_false"], xs[1:])
+        elif name == "blocks":
+            count, cut = attrs["count"], attrs["cut"]
+            parts = [np.split(x, count) if c else [x] * count for x, c in zip(xs, cut, strict=True)]
+            found = [numpy_meaning(attrs["body"], list(part)) for part in zip(*parts, strict=True)]
+            results = [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
         elif name == "captured":
             results = [graph.constants[attrs["name"]]]
         else:

@@ -613,6 +613,32 @@ def fuse(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     return emit_node("fuse", *operands, body=body).results
 
 
+@strategy("blocks", internal=True)
+def blocks(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    """A body of elementwise ops for each of some equal parts of x."""
+    if gen.nested or not x.shape or not x.shape[0]:
+        return None
+    count = next((n for n in (3, 2) if x.shape[0] % n == 0), 1)
+    operands = [x, gen.supply(x.type)]
+    part = x.type.with_shape((x.shape[0] // count, *x.shape[1:]))
+    body: Graph = gen.body("block", [part, part], elementwise=True)
+    if any(y.shape != part.shape for y in body.outputs):
+        return None
+    return emit_node("blocks", *operands, body=body, count=count, cut=(True, True)).results
+
+
+@strategy("tasks", internal=True)
+def tasks(gen: Generator, x: Value) -> tuple[Value, ...] | None:
+    """Two nodes of which neither needs the other."""
+    if gen.nested:
+        return None
+    with Builder() as builder:
+        inside = builder.add_input(x.type)
+        results = [emit("copy", inside), emit("eq", inside, inside)]
+        body = builder.build("tasks", results)
+    return emit_node("tasks", x, body=body).results
+
+
 def describe(type: Type) -> str:
     """A type in a test's name."""
     return f"{SHORT[type.dtype]}[{','.join(map(str, type.shape))}]"

@@ -71,7 +71,7 @@ class Noisy:
         return [np.array(env[y]) for y in graph.outputs]
 
     def node(self, node: Node, inputs: list[np.ndarray], known: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        if node.op.name in ("call", "custom", "fuse"):
+        if node.op.name in ("call", "custom", "fuse", "tasks"):
             return self.run(node.attrs["body"], inputs)
         if node.op.name == "cond":
             return self.run(node.attrs["if_true" if inputs[0] else "if_false"], inputs[1:])
