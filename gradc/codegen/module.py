@@ -90,7 +90,7 @@ class Module:
         if name in SCIPY_NAMES:
             text = elementwise(symbol, SCIPY_NAMES[name], dtype, lanes, OPS[name].arity or 1)
             return self.include(symbol, text)
-        return self.include(*define(name, dtype, lanes))
+        return self.include(*define(name, dtype, lanes, avx512=self.target.avx512))
 
     def fmod(self, c: Context, a: str, b: str) -> str:
         symbol = self.include(*fmod(c.dtype, c.lanes))

@@ -219,6 +219,14 @@ def _elementary(name: str) -> Row:
     return row
 
 
+def _logaddexp(c: Context, a: str, b: str) -> str:
+    """Beside a zero it is softplus."""
+    zero = c.constant(0.0)
+    if zero in (a, b):
+        return _elementary("softplus")(c, b if a == zero else a)
+    return _elementary("logaddexp")(c, a, b)
+
+
 def _scale(c: Context, g: str, d: str, *, divide: bool) -> str:
     """g * d or g / d, but +0 where g is 0."""
     y = c.op("fdiv" if divide else "fmul", g, d)
@@ -319,7 +327,8 @@ def _better(f: str, i: str, u: str) -> Row:
 
 
 ROWS: dict[str, Row] = {
-    **{name: _elementary(name) for name in (*ELEMENTARY, *SCIPY_NAMES)},
+    **{name: _elementary(name) for name in (*ELEMENTARY, *SCIPY_NAMES) if name != "softplus"},
+    "logaddexp": _logaddexp,
     "neg": _by_kind(
         f=lambda c, x: c.op("fneg", x),
         i=lambda c, x: c.op("sub", c.constant(0), x),

@@ -15,6 +15,20 @@ class Target:
     features: str
     vector_bytes: int
 
+    @property
+    def _is_x86(self) -> bool:
+        return self.triple.startswith(("x86_64", "i386", "i686", "amd64"))
+
+    @property
+    def avx512(self) -> bool:
+        """Whether it has AVX-512's F, VL, DQ and BW."""
+        return self._is_x86 and self.vector_bytes == 64
+
+    @property
+    def fused(self) -> bool:
+        """Whether it multiplies and adds with one rounding."""
+        return not self._is_x86 or self.vector_bytes > 16
+
 
 @lru_cache(maxsize=1)
 def host() -> Target:

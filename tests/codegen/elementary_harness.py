@@ -10,7 +10,9 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from gradc.codegen import elementary
+from gradc.codegen.target import host
 
+AVX512 = host().avx512
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 _LOOP = """
 define void @loop(ptr noalias %out, {params}, i64 %n) {{
@@ -44,38 +46,44 @@ def machine_of(cpu: str, triple: str | None = None, jit: bool = False) -> llvm.T
     return target.create_target_machine(cpu=cpu, opt=3, jit=jit)
 
 
-def loop_module(machine: llvm.TargetMachine, name: str, dtype: str, lanes: int) -> llvm.ModuleRef:
-    """A module with `loop(out, x[, y], n)`: the function over n elements, a multiple of lanes."""
-    symbol, text = elementary.define(name, dtype, lanes)
+def loop_text(symbol: str, dtype: str, lanes: int, arguments: int) -> str:
+    """`loop(out, x[, y], n)`: the function of that symbol over n elements, a multiple of lanes."""
     scalar = "float" if dtype == "f32" else "double"
     type_ = scalar if lanes == 1 else f"<{lanes} x {scalar}>"
-    letters = "xy"[: elementary.NAMES[name]]
+    letters = "xy"[:arguments]
     loads = "\n".join(
         f"  %p{c} = getelementptr {scalar}, ptr %a{c}, i64 %i\n  %{c} = load {type_}, ptr %p{c}, align 4"
         for c in letters
     )
-    text += _LOOP.format(
+    return _LOOP.format(
         params=", ".join(f"ptr %a{c}" for c in letters),
         arguments=", ".join(f"{type_} %{c}" for c in letters),
         loads=loads, type=type_, scalar=scalar, symbol=symbol, lanes=lanes,
     )  # fmt: skip
+
+
+def engine_of(
+    machine: llvm.TargetMachine, text: str, arguments: int
+) -> tuple[llvm.ExecutionEngine, Callable[..., None]]:
+    """The engine (which owns the code) and the C function `loop` of a text."""
     module = llvm.parse_assembly(text)
     module.verify()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     builder.getModulePassManager().run(module, builder)
-    return module
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    pointers = [ctypes.c_void_p] * (1 + arguments)
+    return engine, ctypes.CFUNCTYPE(None, *pointers, ctypes.c_int64)(engine.get_function_address("loop"))
 
 
 @cache
 def compiled(
     name: str, dtype: str, lanes: int, cpu: str = "host"
 ) -> tuple[llvm.ExecutionEngine, Callable[..., None]]:
-    """The engine (which owns the code) and the C function of `loop_module`."""
-    machine = machine_of(cpu, jit=True)
-    engine = llvm.create_mcjit_compiler(loop_module(machine, name, dtype, lanes), machine)
-    engine.finalize_object()
-    pointers = [ctypes.c_void_p] * (1 + elementary.NAMES[name])
-    return engine, ctypes.CFUNCTYPE(None, *pointers, ctypes.c_int64)(engine.get_function_address("loop"))
+    """The engine and the loop of an elementary function."""
+    symbol, text = elementary.define(name, dtype, lanes, avx512=AVX512 and cpu == "host")
+    arguments = elementary.NAMES[name]
+    return engine_of(machine_of(cpu, jit=True), text + loop_text(symbol, dtype, lanes, arguments), arguments)
 
 
 def apply(

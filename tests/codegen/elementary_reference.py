@@ -117,9 +117,16 @@ _EXACT: dict[str, Callable[..., mpmath.mpf]] = {
     "arcsinh": mpmath.asinh, "arccosh": mpmath.acosh, "arctanh": mpmath.atanh, "hypot": mpmath.hypot,
     "cbrt": _cbrt,
     "logaddexp": lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
 }  # fmt: skip
+
+
+def _numpy_softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(x.dtype.type(0), x)
+
+
 NUMPY: dict[str, Callable[..., np.ndarray]] = {
-    name: getattr(np, name, None) or getattr(scipy.special, name) for name in _EXACT
+    name: getattr(np, name, None) or getattr(scipy.special, name, None) or _numpy_softplus for name in _EXACT
 }
 REFERENCE: dict[tuple[str, str], Callable[..., Reference]] = {}
 for _name, _exact in _EXACT.items():
@@ -136,7 +143,7 @@ _RANGES = {
     "sinh": ((-90, 90), (-711, 711)), "cosh": ((-90, 90), (-711, 711)), "tan": ((-200, 200), (-200, 200)),
     "arctan": ((-4, 4), (-4, 4)), "arcsin": ((-1, 1), (-1, 1)), "arccos": ((-1, 1), (-1, 1)),
     "arcsinh": ((-4, 4), (-4, 4)), "arccosh": ((1, 4), (1, 4)), "arctanh": ((-1, 1), (-1, 1)),
-    "cbrt": ((-8, 8), (-8, 8)),
+    "cbrt": ((-8, 8), (-8, 8)), "softplus": ((-104, 20), (-746, 40)),
 }  # fmt: skip
 
 

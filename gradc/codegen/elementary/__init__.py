@@ -34,6 +34,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
         logarithm.log2,
         logarithm.log10,
         logarithm.logaddexp,
+        logarithm.softplus,
         hyperbolic.tanh,
         hyperbolic.sinh,
         hyperbolic.cosh,
@@ -59,7 +60,7 @@ NAMES: dict[str, int] = {name: f.__code__.co_argcount for name, f in FUNCTIONS.i
 """The supported functions and how many arguments each takes."""
 
 
-def _write(name: str, dtype: str, lanes: int) -> tuple[str, Code]:
+def _write(name: str, dtype: str, lanes: int, avx512: bool) -> tuple[str, Code]:
     """The symbol of one function and its finished body."""
     if name not in FUNCTIONS:
         raise KeyError(f"no elementary function {name!r}; there are {', '.join(sorted(FUNCTIONS))}")
@@ -68,7 +69,7 @@ def _write(name: str, dtype: str, lanes: int) -> tuple[str, Code]:
             f"elementary functions take f32 or f64 and one lane or more, not {dtype} and {lanes}"
         )
     symbol = f"gradc.{name}.{dtype}.{lanes}"
-    code = Code(lanes)
+    code = Code(lanes, avx512)
     arguments = [Value(code, f"%{letter}", dtype) for letter in "xy"[: NAMES[name]]]
     result = FUNCTIONS[name](*arguments)
     head = f"define internal {code.type(dtype)} @{symbol}({', '.join(map(str, arguments))}) #0 {{"
@@ -76,22 +77,22 @@ def _write(name: str, dtype: str, lanes: int) -> tuple[str, Code]:
     return symbol, code
 
 
-def define(name: str, dtype: str, lanes: int) -> tuple[str, str]:
+def define(name: str, dtype: str, lanes: int, *, avx512: bool = False) -> tuple[str, str]:
     """(symbol, text) of function `name` on `lanes` values of `dtype` ("f32", "f64"; one lane means scalars).
 
     The text holds everything the function needs. Texts of several functions may repeat a declaration or a
-    helper: `define_all` writes each once. Raises KeyError for an unknown name, ValueError for another dtype.
+    helper: `define_all` writes each once. With `avx512` it uses instructions of AVX-512 (F, VL, DQ). Raises KeyError for an unknown name, ValueError for another dtype.
     """
-    symbol, _ = _write(name, dtype, lanes)
-    return symbol, define_all([(name, dtype, lanes)])
+    symbol, _ = _write(name, dtype, lanes, avx512)
+    return symbol, define_all([(name, dtype, lanes)], avx512=avx512)
 
 
-def define_all(requests: Iterable[tuple[str, str, int]]) -> str:
+def define_all(requests: Iterable[tuple[str, str, int]], *, avx512: bool = False) -> str:
     """The text of all requested `(name, dtype, lanes)`: every definition and every declaration once."""
     declarations: dict[str, str] = {}
     definitions: dict[str, str] = {}
     for request in requests:
-        _, code = _write(*request)
+        _, code = _write(*request, avx512)
         declarations.update(code.declarations)
         definitions.update(code.dependencies)
     return "\n".join([*declarations.values(), "", *definitions.values()])

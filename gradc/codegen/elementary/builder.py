@@ -8,8 +8,10 @@ compensated arithmetic depends on every rounding.
 from __future__ import annotations
 
 import struct
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,21 @@ HORNER_TERMS = 2
 class Code:
     """The body of one function under construction: instructions, declared intrinsics, called definitions."""
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, avx512: bool = False) -> None:
         self.lanes = lanes
+        self.avx512 = avx512
         self.lines: list[str] = []
         self.declarations: dict[str, str] = {}
         self.dependencies: dict[str, str] = {}
         self.block = "entry"
-        self._count = 0
+        self._numbers = count()
         self._labels = 0
+
+    def of_lanes(self, lanes: int) -> Code:
+        """The same body, for values of another number of lanes."""
+        other = copy(self)
+        other.lanes = lanes
+        return other
 
     def type(self, kind: str, lanes: int | None = None) -> str:
         """The LLVM type of `lanes` values of `kind` ("f32", "f64" or an integer type)."""
@@ -83,8 +92,7 @@ class Code:
 
     def emit(self, kind: str, instruction: str) -> Value:
         """Append `instruction`; its result is the value returned."""
-        name = f"%v{self._count}"
-        self._count += 1
+        name = f"%v{next(self._numbers)}"
         self.lines.append(f"  {name} = {instruction}")
         return Value(self, name, kind)
 
@@ -351,6 +359,12 @@ def quotient(a: Pair, b: Pair) -> Pair:
     q = a.high * inverse
     remainder = fma(-q, b.high, a.high) + fma(-q, b.low, a.low)
     return Pair(q, remainder * inverse)
+
+
+def inverse(a: Pair) -> Value:
+    """1 / a, rounded once but for a trifle."""
+    r = 1.0 / a.high
+    return fma(r, fma(-a.low, r, fma(-a.high, r, 1.0)), r)
 
 
 def product(a: Pair, b: Pair) -> Pair:

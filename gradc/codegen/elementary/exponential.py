@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 
-from gradc.codegen.elementary import coefficients
+from gradc.codegen.elementary import avx512, coefficients
 from gradc.codegen.elementary.builder import (
     Pair,
     Value,
-    absolute,
     copy_sign,
     fast_two_sum,
     fma,
+    inverse,
     maximum,
     minimum,
     polynomial,
-    quotient,
-    select,
-    two_sum,
 )
 
 LOG2_E = 1 / math.log(2)
@@ -38,13 +35,24 @@ def power_of_two(k: Value) -> Value:
 
 def nearest_integer(x: Value) -> Value:
     """`x` rounded to an integer, ties to even; |x| must be small beside 2**fraction."""
+    if x.code.avx512:
+        return x.code.intrinsic("roundeven", x)
     return (x + x.format.shifter) - x.format.shifter
 
 
 def scaled(x: Value, k: Value) -> Value:
     """x * 2**k with one rounding, also where 2**k alone is out of range (|k| up to twice the bias)."""
+    if x.code.avx512:
+        return avx512.scaled(x, k)
     half = fma(k, 0.5, k.format.shifter) - k.format.shifter
     return x * power_of_two(half) * power_of_two(k - half)
+
+
+def moderate_power(k: Value) -> Value:
+    """2**k for k in the range of exponents; 2**-(2 fraction) or less for what is below."""
+    if k.code.avx512:
+        return avx512.scaled(k.like(1.0), k)
+    return power_of_two(maximum(k, -2.0 * k.format.fraction))
 
 
 def split(x: Value) -> tuple[Value, Value]:
@@ -54,26 +62,18 @@ def split(x: Value) -> tuple[Value, Value]:
     return k, fma(k, -LN2_HIGH[x.kind], x)
 
 
-def expm1_reduced(k: Value, r: Value, tail: Value | None = None) -> Value:
-    """What is left of expm1(x - k ln 2 + tail) after its leading term r."""
-    low = LN2_LOW[r.kind]
-    if tail is None:
-        full = fma(k, -low, r)
-        return fma(k, -low, full * full * polynomial(full, coefficients.EXP[r.kind]))
-    tail = fma(k, -low, tail)
-    full = r + tail
-    return fma(full * full, polynomial(full, coefficients.EXP[r.kind]), tail)
-
-
 def exp_parts(x: Value, tail: Value | None = None) -> tuple[Value, Pair]:
     """(k, p) with exp(x + tail) = 2**k * p and p in [0.7, 1.42], good to a few more places than the format.
 
     p.low is up to 0.06, more than a rounding error.
     """
     k, r = split(x)
-    rest = expm1_reduced(k, r, tail)
+    low = LN2_LOW[r.kind]
     one = fast_two_sum(r.like(1.0), r)
-    return k, Pair(one.high, one.low + rest)
+    small = one.low if tail is None else one.low + tail
+    full = fma(k, -low, r if tail is None else r + tail)
+    rest = fma(full * full, polynomial(full, coefficients.EXP[r.kind]), fma(k, -low, small))
+    return k, Pair(one.high, rest)
 
 
 def exp(x: Value) -> Value:
@@ -89,52 +89,50 @@ def exp2(x: Value) -> Value:
     x = maximum(minimum(x, form.bias + 1.0), -form.bias - form.fraction - 1.0)
     k = nearest_integer(x)
     fraction = x - k
-    high = fraction * LN2_HIGH[x.kind]
-    tail = fma(fraction, LN2_LOW[x.kind], fma(fraction, LN2_HIGH[x.kind], -high))
-    one = fast_two_sum(x.like(1.0), high)
-    rest = fma(high * high, polynomial(high, coefficients.EXP[x.kind]), fma(high, tail, tail))
-    return scaled(one.high + (one.low + rest), k)
+    high = LN2_HIGH[x.kind]
+    one = fma(fraction, high, 1.0)
+    rest = fma(fraction, polynomial(fraction, coefficients.EXP2[x.kind]), fma(fraction, high, 1.0 - one))
+    return scaled(one + rest, k)
 
 
-def expm1_parts(x: Value, sign: int = 0) -> tuple[Value, Pair]:
-    """(k, p) with expm1(x) = 2**k * p, for x above about -0.7 bias; less work if their sign is known.
+def exp_plus(x: Value, sign: int) -> tuple[Value, Pair]:
+    """(k, p) with e**x + sign = 2**k * p and a p.low of up to 0.06, for a sign of 1 or -1, and x above about -0.7 bias.
 
-    expm1(x) = 2**k (expm1(r) + (1 - 2**-k)); the sum in parentheses keeps its rounding error.
+    e**x + sign = 2**k (e**r + sign 2**-k); the sums keep their rounding errors.
     """
     k, r = split(x)
-    low = LN2_LOW[x.kind]
+    unit = moderate_power(-k) if sign > 0 else -moderate_power(-k)
+    lead, small = around(unit, r)
+    return k, Pair(lead, beyond_first_order(k, r, small))
+
+
+def beyond_first_order(k: Value, r: Value, small: Value | None = None) -> Value:
+    """exp(s) - 1 - r + small with s = r - k LN2_LOW, whose rounding error is kept out of its square."""
+    low = LN2_LOW[r.kind]
     full = fma(k, -low, r)
-    tail = fma(k, -low, r - full)
-    # exp(full) - 1 = full + full**2 / 2 + full**3 (...), the first two terms with their rounding errors.
-    half_square = 0.5 * full * full
-    cubic = half_square * full * 2.0 * polynomial(full, coefficients.EXP[x.kind][1:])
-    rest = fma(0.5 * full, full, -half_square) + fma(full, tail, tail) + cubic
-    small = fast_two_sum(full, half_square)
-    # Past 2**-2fraction the term 2**-k is lost in the sum anyway.
-    one, unit = x.like(1.0), -power_of_two(-minimum(k, 2.0 * x.format.fraction))
-    offset = two_sum(one, unit) if sign == 0 else fast_two_sum(*((unit, one) if sign < 0 else (one, unit)))
-    total = fast_two_sum(offset.high, small.high)
-    return k, Pair(total.high, total.low + (offset.low + (small.low + rest)))
+    square = fma(r, r, k * (-2.0 * low) * r)
+    first = k * -low if small is None else fma(k, -low, small)
+    return fma(square, polynomial(full, coefficients.EXPM1[r.kind]), first)
+
+
+def around(unit: Value, r: Value) -> tuple[Value, Value]:
+    """1 + unit + r as a number and a rounding error, for a power of two and an |r| no larger than 1 + unit.
+
+    What a large unit loses of 1 is left out.
+    """
+    offset = 1.0 + unit
+    lead = fast_two_sum(offset, r)
+    return lead.high, lead.low + ((1.0 - offset) + unit)
 
 
 def expm1(x: Value) -> Value:
     """e**x - 1 without cancellation."""
-    clamped = maximum(minimum(x, EXP_LARGEST[x.kind]), -1.0 * x.format.fraction)
-    k, p = expm1_parts(clamped)
+    k, p = exp_plus(maximum(minimum(x, EXP_LARGEST[x.kind]), -1.0 * x.format.fraction), -1)
     return copy_sign(scaled(p.value, k), x)
 
 
 def expit(x: Value) -> Value:
-    """1 / (1 + e**-x), as 1 / (1 + e) or e / (1 + e) with e = exp(-|x|): nothing overflows or cancels."""
-    negative = x < 0.0
-    form = x.format
-    k, p = exp_parts(maximum(-absolute(x), EXP_SMALLEST[x.kind]))
-    p = fast_two_sum(p.high, p.low)
-    # As much of the power of two as leaves a normal remainder in the division; what is left comes after it.
-    first = maximum(k, form.fraction + 2.0 - form.bias)
-    unit = power_of_two(first)
-    e = Pair(p.high * unit, p.low * unit)
-    denominator = fast_two_sum(x.like(1.0), e.high)
-    denominator = Pair(denominator.high, denominator.low + e.low)
-    numerator = Pair(select(negative, e.high, 1.0), select(negative, e.low, 0.0))
-    return quotient(numerator, denominator).value * power_of_two(select(negative, k - first, 0.0))
+    """1 / (1 + e**-x) = 2**-k / p with 1 + e**-x = 2**k p: nothing overflows or cancels."""
+    # From a few more than half the fraction on it rounds to 1, and far below to 0.
+    k, p = exp_plus(-maximum(minimum(x, 1.0 * x.format.fraction), EXP_SMALLEST[x.kind]), 1)
+    return scaled(inverse(fast_two_sum(p.high, p.low)), -k)

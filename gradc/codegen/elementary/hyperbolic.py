@@ -12,7 +12,6 @@ from gradc.codegen.elementary.builder import (
     copy_sign,
     fast_two_sum,
     fma,
-    maximum,
     minimum,
     polynomial,
     quotient,
@@ -22,7 +21,16 @@ from gradc.codegen.elementary.builder import (
     two_product,
     two_sum,
 )
-from gradc.codegen.elementary.exponential import exp_parts, expm1_parts, power_of_two, scaled
+from gradc.codegen.elementary.exponential import (
+    LN2_LOW,
+    around,
+    beyond_first_order,
+    exp_parts,
+    moderate_power,
+    power_of_two,
+    scaled,
+    split,
+)
 from gradc.codegen.elementary.logarithm import at_edges, log1p_pair
 
 # Below the split tanh is a series (float32); from the second on it rounds to 1. sinh and cosh overflow.
@@ -47,32 +55,44 @@ def tanh_f32(x: Value) -> Value:
 
 
 def tanh_f64(x: Value) -> Value:
-    """-t / (2 + t) with t = expm1(-2 |x|)."""
-    k, p = expm1_parts(maximum(-2.0 * absolute(x), -2.0 * TANH_ONE[x.kind]), -1)
-    scale = power_of_two(k)
-    t = fast_two_sum(p.high * scale, p.low * scale)
-    denominator = fast_two_sum(x.like(2.0), t.high)
-    return copy_sign(quotient(-t, Pair(denominator.high, denominator.low + t.low)).value, x)
+    """(e**2a - 1) / (e**2a + 1) with a = |x|, both in units of the power of two in e**2a."""
+    k, r = split(minimum(2.0 * absolute(x), 2.0 * TANH_ONE[x.kind]))
+    rest = beyond_first_order(k, r)
+    unit = moderate_power(-k)
+    (minus, minus_low), (plus, plus_low) = (around(u, r) for u in (-unit, unit))
+    numerator = fast_two_sum(minus, rest + minus_low)
+    denominator = fast_two_sum(plus, rest + plus_low)
+    return copy_sign(quotient(numerator, denominator).value, x)
+
+
+def two_exponentials(x: Value, sign: int) -> Value:
+    """(e**a + sign e**-a) / 2 with a = |x|, in units of 2**k, the power of two in e**a.
+
+    e**a = 2**k (c + s) and e**-a = 2**-k (c - s), with c = cosh(r) and s = sinh(r) of the rest r.
+    """
+    k, r = split(minimum(absolute(x), OVERFLOW[x.kind]))
+    low = LN2_LOW[x.kind]
+    full = fma(k, -low, r)
+    unit = moderate_power(-2.0 * k)
+    unit = unit if sign > 0 else -unit
+    even, odd = 1.0 + unit, 1.0 - unit
+    z = full * full
+    s = fma(k, -low, z * full * polynomial(z, coefficients.SINH[x.kind]))
+    c = z * even
+    lead = fma(odd, r, even)
+    small = fma(odd, r, even - lead) + ((1.0 - even) + unit)
+    rest = fma(c, polynomial(z, coefficients.COSH[x.kind]), fma(odd, s, small))
+    return scaled(lead + rest, k - 1.0)
 
 
 def sinh(x: Value) -> Value:
-    """(t + t / (t + 1)) / 2 with t = expm1(|x|), all in units of the power of two in t."""
-    k, p = expm1_parts(minimum(absolute(x), OVERFLOW[x.kind]), 1)
-    p = fast_two_sum(p.high, p.low)
-    unit = power_of_two(-minimum(k, 2.0 * x.format.fraction))
-    denominator = total(p, Pair(unit, unit.like(0.0)))
-    value = total(p, quotient(Pair(p.high * unit, p.low * unit), denominator))
-    # A zero must keep its sign, and expm1's sum has lost it.
-    return copy_sign(scaled(value.value, k - 1.0), x)
+    """The hyperbolic sine. A zero must keep its sign."""
+    return copy_sign(two_exponentials(x, -1), x)
 
 
 def cosh(x: Value) -> Value:
-    """(e + 1 / e) / 2 with e = exp(|x|), all in units of the power of two in e."""
-    k, p = exp_parts(minimum(absolute(x), OVERFLOW[x.kind]))
-    p = fast_two_sum(p.high, p.low)
-    unit = power_of_two(-2.0 * minimum(k, 1.0 * x.format.fraction))
-    zero = unit.like(0.0)
-    return scaled(total(p, quotient(Pair(unit, zero), p)).value, k - 1.0)
+    """The hyperbolic cosine."""
+    return two_exponentials(x, 1)
 
 
 def large(a: Value) -> tuple[Value, Value, Value]:

@@ -1,10 +1,11 @@
-"""log, log1p, log2, log10, logaddexp: x = 2**k m with m in [0.71, 1.41], and a series in m - 1."""
+"""log, log1p, log2, log10, logaddexp, softplus: x = 2**k m with m in [0.75, 1.5], and a series in m - 1."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from gradc.codegen.elementary import coefficients
+from gradc.codegen.elementary import avx512, coefficients
 from gradc.codegen.elementary.builder import (
     Pair,
     Value,
@@ -15,11 +16,10 @@ from gradc.codegen.elementary.builder import (
     maximum,
     minimum,
     polynomial,
-    product,
     select,
     two_sum,
 )
-from gradc.codegen.elementary.exponential import EXP_SMALLEST, exp_parts, power_of_two, scaled
+from gradc.codegen.elementary.exponential import EXP_SMALLEST, exp_parts, moderate_power, scaled
 
 # ln 2 cut so that k * LN2_CUT is exact for every exponent k, and the rest.
 LN2_CUT = {"f32": 0.693145751953125, "f64": 0.6931471803691238}
@@ -35,61 +35,105 @@ LOG10_E = {
 }
 LOG10_2_CUT = {"f32": 0.301025390625, "f64": 0.30102999566383914}
 LOG10_2_REST = {"f32": 4.605039066518657e-06, "f64": 1.42050232272661e-13}
+LOWEST = 0.75
 ROOT_HALF = math.sqrt(0.5)
 
 
-def significand(x: Value) -> tuple[Value, Value]:
-    """(k, m) with x = 2**k m and m in [sqrt(1/2), sqrt(2)), for positive finite x, subnormal ones too."""
+@dataclass(frozen=True)
+class Base:
+    """A logarithm's unit in two numbers, and log(2) in it: cut so that its multiples are exact, and the rest."""
+
+    unit: tuple[float, float]
+    cut: float
+    rest: float
+
+
+NATURAL = {kind: Base((1.0, 0.0), LN2_CUT[kind], LN2_REST[kind]) for kind in LN2_CUT}
+BINARY = {kind: Base(LOG2_E[kind], 1.0, 0.0) for kind in LOG2_E}
+DECIMAL = {kind: Base(LOG10_E[kind], LOG10_2_CUT[kind], LOG10_2_REST[kind]) for kind in LOG10_E}
+
+
+def significand(x: Value, narrow: bool = False) -> tuple[Value, Value]:
+    """(k, m) with x = 2**k m and m in [0.75, 1.5), for positive finite x, subnormal ones too.
+
+    A narrow m lies in [sqrt(1/2), sqrt(2)).
+    """
     form = x.format
+    if x.code.avx512:
+        m = avx512.fraction(x)
+        k = avx512.exponent(x) - avx512.exponent(m)
+        if not narrow:
+            return k, m
+        high = m >= 2.0 * ROOT_HALF
+        return select(high, k + 1.0, k), select(high, 0.5 * m, m)
+    lowest = form.pattern(ROOT_HALF if narrow else LOWEST)
     small = x < form.smallest_normal
     lift = form.fraction + 1
     bits = select(small, x * 2.0**lift, x).bits
-    moved = bits + (form.pattern(1.0) - form.pattern(ROOT_HALF))
+    moved = bits + (form.pattern(1.0) - lowest)
     # The exponent as a float: put into the last places of 2**fraction.
     k = ((moved >> form.fraction) | form.pattern(2.0**form.fraction)).as_float()
     k = k - select(small, x.like(2.0**form.fraction + form.bias + lift), 2.0**form.fraction + form.bias)
-    return k, ((moved & form.fraction_mask) + form.pattern(ROOT_HALF)).as_float()
+    return k, ((moved & form.fraction_mask) + lowest).as_float()
 
 
-def log_near_one(f: Value) -> tuple[Value, Value]:
-    """(h, c) with log(1 + f) = f - h + c, h = f**2 / 2 to working precision, for f in [-0.3, 0.42]."""
-    half_square = 0.5 * f * f
+def beyond_first_order(f: Value) -> Value:
+    """log(1 + f) - f for f in [-0.293, 0.5]."""
+    half = 0.5 * f
     if f.kind == "f32":
-        return half_square, f * f * f * polynomial(f, coefficients.LOG["f32"])
+        return fma(-half, f, f * f * f * polynomial(f, coefficients.LOG["f32"]))
     s = f / (2.0 + f)
     z = s * s
-    return half_square, s * fma(z, polynomial(z, coefficients.ATANH["f64"]), half_square)
+    series = fma(z, polynomial(z, coefficients.ATANH["f64"]), half * f)
+    return fma(-half, f, s * series)
 
 
-def log_parts(f: Value) -> Pair:
-    """log(1 + f) for f in [-0.3, 0.42]: a leading number and a correction of up to a tenth of it."""
-    half_square, correction = log_near_one(f)
-    main = fast_two_sum(f, -half_square)
-    return Pair(main.high, main.low + (correction - fma(0.5 * f, f, -half_square)))
-
-
-def log_sum(k: Value, f: Value, tail: Value | None = None) -> Pair:
-    """k ln 2 + log(1 + f + tail), for a tail of rounding-error size: a leading number and a correction."""
-    half_square, correction = log_near_one(f)
-    lead = fast_two_sum(k * LN2_CUT[f.kind], f)
-    main = fast_two_sum(lead.high, -half_square)
-    correction = fma(k, LN2_REST[f.kind], correction - fma(0.5 * f, f, -half_square))
+def log_sum(k: Value, f: Value, tail: Value | None = None, base: dict[str, Base] = NATURAL) -> Pair:
+    """The logarithm of 2**k (1 + f + tail), for a tail of rounding-error size: a leading number and a rest."""
+    here = base[f.kind]
+    unit, low_unit = here.unit
+    in_units = f * unit
+    lead = fast_two_sum(k * here.cut, in_units)
+    low = lead.low if low_unit == 0.0 else lead.low + fma(f, low_unit, fma(f, unit, -in_units))
+    if here.rest:
+        low = fma(k, here.rest, low)
+    full = f
     if tail is not None:
-        correction = correction + fma(-f, tail, tail)
-    return Pair(main.high, main.low + (lead.low + correction))
+        full, low = f + tail, low + tail
+    return Pair(lead.high, fma(beyond_first_order(full), unit, low))
 
 
 def at_edges(x: Value, result: Value) -> Value:
     """`result` where 0 < x < inf; log's limits elsewhere: -inf at 0, NaN below, x itself at inf and NaN."""
+    if x.code.avx512:
+        return avx512.at_kinds(
+            result, x,
+            nan=avx512.THE_NAN, zero=avx512.MINUS_INFINITY, minus=avx512.NEW_NAN,
+            plus=avx512.INFINITY, negative=avx512.NEW_NAN, positive=avx512.KEEP,
+        )  # fmt: skip
     result = select(x < math.inf, result, x)
     result = select(x < 0.0, math.nan, result)
     return select(x.equals(0.0), -math.inf, result)
 
 
+def _logarithm(x: Value, base: dict[str, Base]) -> Value:
+    k, m = significand(x, narrow=base is BINARY)
+    return at_edges(x, log_sum(k, m - 1.0, base=base).value)
+
+
 def log(x: Value) -> Value:
     """The natural logarithm."""
-    k, m = significand(x)
-    return at_edges(x, log_sum(k, m - 1.0).value)
+    return _logarithm(x, NATURAL)
+
+
+def log2(x: Value) -> Value:
+    """The logarithm to base 2; exact for powers of 2."""
+    return _logarithm(x, BINARY)
+
+
+def log10(x: Value) -> Value:
+    """The logarithm to base 10."""
+    return _logarithm(x, DECIMAL)
 
 
 def log1p_pair(y: Value, y_low: Value | None = None, doublings: Value | None = None) -> Pair:
@@ -97,13 +141,18 @@ def log1p_pair(y: Value, y_low: Value | None = None, doublings: Value | None = N
 
     1 + y is rounded, and its rounding error carried along, divided by the power of two in 1 + y.
     """
-    u = two_sum(y.like(1.0), y)
+    u = fast_two_sum(maximum(y, 1.0), minimum(y, 1.0))
     k, m = significand(u.high)
-    # Where the bound bites, the error (at most 1) is far below the last place of u.
-    low = u.low if y_low is None else u.low + y_low
-    low = low * power_of_two(-minimum(k, 2.0 * y.format.fraction))
-    f = fast_two_sum(m - 1.0, low)
-    return log_sum(k if doublings is None else k + doublings, f.high, f.low)
+    f, low = m - 1.0, divided(u.low, k)
+    if y_low is not None:  # it may come to light where f and low cancel
+        exact = fast_two_sum(f, low)
+        f, low = exact.high, exact.low + divided(y_low, k)
+    return log_sum(k if doublings is None else k + doublings, f, low)
+
+
+def divided(x: Value, k: Value) -> Value:
+    """x / 2**k; where k is large and the power bounded, a trifle all the same."""
+    return avx512.scaled(x, -k) if x.code.avx512 else x * moderate_power(-k)
 
 
 def log1p(x: Value) -> Value:
@@ -111,25 +160,13 @@ def log1p(x: Value) -> Value:
     return copy_sign(at_edges(x + 1.0, log1p_pair(x).value), x)
 
 
-def log2(x: Value) -> Value:
-    """The logarithm to base 2; exact for powers of 2."""
-    k, m = significand(x)
-    fraction = product(log_parts(m - 1.0), constant_pair(x, LOG2_E))
-    whole = fast_two_sum(k, fraction.high)
-    return at_edges(x, whole.high + (whole.low + fraction.low))
-
-
-def log10(x: Value) -> Value:
-    """The logarithm to base 10."""
-    k, m = significand(x)
-    fraction = product(log_parts(m - 1.0), constant_pair(x, LOG10_E))
-    whole = fast_two_sum(k * LOG10_2_CUT[x.kind], fraction.high)
-    return at_edges(x, whole.high + fma(k, LOG10_2_REST[x.kind], whole.low + fraction.low))
-
-
-def constant_pair(x: Value, table: dict[str, tuple[float, float]]) -> Pair:
-    high, low = table[x.kind]
-    return Pair(x.like(high), x.like(low))
+def softplus(x: Value) -> Value:
+    """log(1 + e**x) = max(x, 0) + log1p(exp(-|x|))."""
+    k, p = exp_parts(maximum(-absolute(x), EXP_SMALLEST[x.kind]))
+    p = fast_two_sum(p.high, p.low)
+    logarithm = log1p_pair(scaled(p.high, k), scaled(p.low, k))
+    result = two_sum(maximum(x, 0.0), logarithm.high)
+    return select(x.equals(math.inf), x, result.high + (result.low + logarithm.low))
 
 
 def logaddexp(x: Value, y: Value) -> Value:
