@@ -1,4 +1,4 @@
-"""One library's elementary functions: their values at given points, or their times. Runs where it is installed.
+"""One library's elementary functions: their values at given points, or their times.
 
     python benchmarks/elementary_side.py jax times
     python benchmarks/elementary_side.py torch values points.npz values.npz
@@ -21,36 +21,14 @@ Functions = dict[str, Callable[..., Any]]
 SIZES = 64, 4096
 DTYPES = {"f32": np.float32, "f64": np.float64}
 TWO_ARGUMENTS = {"arctan2", "hypot", "logaddexp", "power"}
-NAMES = [
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sin",
-    "cos",
-    "tan",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "arctan2",
-    "sinh",
-    "cosh",
-    "tanh",
-    "arcsinh",
-    "arccosh",
-    "arctanh",
-    "power",
-    "cbrt",
-    "hypot",
-    "erf",
-    "erfc",
-    "expit",
-    "softplus",
-    "logaddexp",
-]
+# fmt: off
+NAMES = (
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
+    "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "power", "cbrt", "hypot", "erf", "erfc",
+    "expit", "softplus", "logaddexp",
+)
+# fmt: on
+
 SPECIAL = ("erf", "erfc", "expit")
 
 
@@ -145,7 +123,7 @@ def repetition(library: str, function: Callable[..., Any], points: list[np.ndarr
 
 
 def nanoseconds(library: str, function: Callable[..., Any], name: str, dtype: str) -> float:
-    """Per element, from cache: the slope between 64 and 4096 elements, which leaves out the cost of a call."""
+    """Per element, from cache: the slope from 64 to 4096 elements, which leaves out the cost of a call."""
     best = []
     for size in SIZES:
         run = repetition(library, function, arguments(name, dtype, size))

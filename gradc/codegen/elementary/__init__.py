@@ -81,7 +81,8 @@ def define(name: str, dtype: str, lanes: int, *, avx512: bool = False) -> tuple[
     """(symbol, text) of function `name` on `lanes` values of `dtype` ("f32", "f64"; one lane means scalars).
 
     The text holds everything the function needs. Texts of several functions may repeat a declaration or a
-    helper: `define_all` writes each once. With `avx512` it uses instructions of AVX-512 (F, VL, DQ). Raises KeyError for an unknown name, ValueError for another dtype.
+    helper: `define_all` writes each once. With `avx512` it uses instructions of AVX-512 (F, VL, DQ). Raises
+    KeyError for an unknown name, ValueError for another dtype.
     """
     symbol, _ = _write(name, dtype, lanes, avx512)
     return symbol, define_all([(name, dtype, lanes)], avx512=avx512)

@@ -96,9 +96,9 @@ def exp2(x: Value) -> Value:
 
 
 def exp_plus(x: Value, sign: int) -> tuple[Value, Pair]:
-    """(k, p) with e**x + sign = 2**k * p and a p.low of up to 0.06, for a sign of 1 or -1, and x above about -0.7 bias.
+    """(k, p) with e**x + sign = 2**k * p, for a sign of 1 or -1 and x above about -0.7 bias.
 
-    e**x + sign = 2**k (e**r + sign 2**-k); the sums keep their rounding errors.
+    e**x + sign = 2**k (e**r + sign 2**-k); the sums keep their rounding errors. p.low is up to 0.06.
     """
     k, r = split(x)
     unit = moderate_power(-k) if sign > 0 else -moderate_power(-k)

@@ -41,7 +41,7 @@ ROOT_HALF = math.sqrt(0.5)
 
 @dataclass(frozen=True)
 class Base:
-    """A logarithm's unit in two numbers, and log(2) in it: cut so that its multiples are exact, and the rest."""
+    """A logarithm's unit in two numbers, and log(2) in it: cut for exact multiples, and the rest."""
 
     unit: tuple[float, float]
     cut: float
@@ -89,7 +89,7 @@ def beyond_first_order(f: Value) -> Value:
 
 
 def log_sum(k: Value, f: Value, tail: Value | None = None, base: dict[str, Base] = NATURAL) -> Pair:
-    """The logarithm of 2**k (1 + f + tail), for a tail of rounding-error size: a leading number and a rest."""
+    """The logarithm of 2**k (1 + f + tail), for a small tail: a leading number and a rest."""
     here = base[f.kind]
     unit, low_unit = here.unit
     in_units = f * unit
