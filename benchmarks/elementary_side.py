@@ -23,9 +23,9 @@ DTYPES = {"f32": np.float32, "f64": np.float64}
 TWO_ARGUMENTS = {"arctan2", "hypot", "logaddexp", "power"}
 # fmt: off
 NAMES = (
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
-    "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "power", "cbrt", "hypot", "erf", "erfc",
-    "expit", "softplus", "logaddexp",
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan",
+    "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+    "power", "cbrt", "hypot", "erf", "erfc", "expit", "softplus", "logaddexp",
 )
 # fmt: on
 
