@@ -1,8 +1,9 @@
-"""Chains of kernels as blocks of rows, and independent nodes as tasks: what becomes one, and what it computes."""
+"""Chains of kernels as blocks of rows, independent nodes as tasks: what becomes one, and what it computes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def picked(params: Any, X: Any) -> Any:
 
 def layers(*sizes: int) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(1)
-    return [(rng.normal(size=(n, m)), rng.normal(size=m)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    return [(rng.normal(size=(n, m)), rng.normal(size=m)) for n, m in pairwise(sizes)]
 
 
 def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
