@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 from gradc.codegen import matmul
 from gradc.codegen.binary import Message
@@ -164,59 +165,30 @@ class Module:
 
     def product(self, node: Node) -> tuple[str, int]:
         """The symbol of a matrix product and its bytes of scratch."""
-        a, b = node.inputs
-        ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
-        *_, m, n = node.types[0].shape
-        k = a.shape[-2] if ta else a.shape[-1]
-        batch = prod(node.types[0].shape[:-2])
-        key = (SHORT[a.dtype], batch, m, n, k, ta, tb, len(a.shape) > 2, len(b.shape) > 2)
+        key = product_key(node)
         if key not in self.products:
-            dtype, batch, m, n, k, ta, tb, batch_a, batch_b = key
-            symbol = f"matmul{len(self.products)}_{dtype}_{m}x{n}x{k}"
-            product = matmul.define(
-                symbol,
-                dtype,
-                batch,
-                m,
-                n,
-                k,
-                transpose_a=ta,
-                transpose_b=tb,
-                batch_a=batch_a,
-                batch_b=batch_b,
-                vector_bytes=self.target.vector_bytes,
-            )
+            symbol = f"matmul{len(self.products)}_{key[0]}_{'x'.join(map(str, key[2:5]))}"
+            product = matmul.define(symbol, *key[:5], **self.product_options(key))
             self.include(symbol, product.text.replace("define void ", "define internal void "))
             self.products[key] = symbol, product.scratch
         return self.products[key]
 
     def product_in_parts(self, node: Node) -> tuple[str, int, int] | None:
         """The symbol of a large matrix product's task, the number of its parts and its bytes of scratch."""
-        a = node.inputs[0]
-        if len(node.types[0].shape) > 2 or a.dtype.kind != "f":
-            return None
-        m, n = list(node.types[0].shape)
-        ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
-        k = a.shape[0] if ta else a.shape[1]
-        key = ("parts", SHORT[a.dtype], m, n, k, ta, tb)
+        key = product_key(node)
         if key not in self.tasks:
-            symbol = f"matmul_parts{len(self.tasks)}_{SHORT[a.dtype]}_{m}x{n}x{k}"
-            made = matmul.define_parts(
-                symbol,
-                SHORT[a.dtype],
-                m,
-                n,
-                k,
-                transpose_a=ta,
-                transpose_b=tb,
-                vector_bytes=self.target.vector_bytes,
-            )
+            symbol = f"matmul_parts{len(self.tasks)}_{key[0]}_{'x'.join(map(str, key[2:5]))}"
+            made = matmul.define_parts(symbol, *key[:5], **self.product_options(key))
             self.tasks[key] = None
             if made is not None:
                 self.include(symbol, made.text)
                 self.uses_threads()
                 self.tasks[key] = symbol, made.parts, made.scratch
         return self.tasks[key]
+
+    def product_options(self, key: tuple) -> dict[str, Any]:
+        names = "transpose_a", "transpose_b", "batch_a", "batch_b"
+        return dict(zip(names, key[5:], strict=True), vector_bytes=self.target.vector_bytes)
 
     def contraction(self, graph: Graph) -> tuple[str, int, tuple[int, int]]:
         """The symbol of a contraction, its bytes of scratch, and which inputs its operands are."""
@@ -260,6 +232,16 @@ def likeness(graph: Graph) -> Hashable:
         for y in node.results:
             number[y] = len(number)
     return tuple([x.type for x in graph.inputs]), tuple(nodes), tuple([number[y] for y in graph.outputs])
+
+
+def product_key(node: Node) -> tuple:
+    """What two nodes have in common that are one product: dtype, batch, m, n, k, transpositions, and whether
+    A and B are batches."""
+    a, b = node.inputs
+    ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
+    *outer, m, n = node.types[0].shape
+    k = a.shape[-2] if ta else a.shape[-1]
+    return (SHORT[a.dtype], prod(outer), m, n, k, ta, tb, len(a.shape) > 2, len(b.shape) > 2)
 
 
 PARALLEL = "gradc.parallel"

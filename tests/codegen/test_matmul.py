@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+import gradc
 from gradc.codegen import matmul
 from gradc.codegen.matmul import plan
 from gradc.codegen.matmul.vectors import vectors
@@ -79,22 +81,32 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.
     return rng.integers(limits.min, limits.max, shape, DTYPES[dtype], endpoint=True)
 
 
+def compile_text(text: str) -> llvm.ExecutionEngine:
+    """Machine code for text that needs nothing from outside."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    external = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
+    assert external <= {"memcpy", "memset"}
+    assert not list(module.global_variables)
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=1
+    )
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
+
+
+def engine_call(engine: llvm.ExecutionEngine, name: str, *kinds: Any) -> Any:
+    return ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name))
+
+
 class Compiled:
     """The cases' products in one module, callable by number."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.products = [case.product(f"product{i}") for i, case in enumerate(cases)]
         text = "\n".join(product.text for product in self.products) + "\nattributes #1 = { nounwind }\n"
-        module = llvm.parse_assembly(text)
-        module.verify()
-        external = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
-        assert external <= {"memcpy", "memset"}
-        assert not list(module.global_variables)
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=1
-        )
-        self.engine = llvm.create_mcjit_compiler(module, machine)
-        self.engine.finalize_object()
+        self.engine = compile_text(text)
 
     def __call__(self, number: int, case: Case, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """C, from operands aligned to one element only, with guards around C and scratch."""
@@ -104,9 +116,7 @@ class Compiled:
         operands = [_Guarded(x.nbytes, dtype.itemsize) for x in (a, b)]
         for guarded, x in zip(operands, (a, b), strict=True):
             guarded.bytes[:] = np.frombuffer(x.tobytes(), np.uint8)
-        entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(
-            self.engine.get_function_address(f"product{number}")
-        )
+        entry = engine_call(self.engine, f"product{number}", *[ctypes.c_void_p] * 4)
         entry(*(x.bytes.ctypes.data for x in (*operands, c, scratch)))
         for guarded in (c, scratch):
             guarded.check()
@@ -263,22 +273,71 @@ def test_refusals() -> None:
 # Products in parts.
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
-@pytest.mark.parametrize("transpose", [(False, False), (True, False), (False, True), (True, True)])
-@pytest.mark.parametrize(
-    "m,n,k", [(300, 700, 130), (61, 3001, 130), (2003, 9, 1101), (257, 258, 259), (64, 512, 999)]
-)
-def test_parts(m: int, n: int, k: int, transpose: tuple[bool, bool], dtype: str) -> None:
-    """Large products are cut along rows or columns; the parts together are the product."""
-    import gradc
+def in_parts(case: Case) -> tuple[matmul.Task | None, np.ndarray, np.ndarray]:
+    """The task for a case; the result of its parts, done from the last to the first; that in one piece."""
+    sizes = case.dtype, case.batch, case.m, case.n, case.k
+    task = matmul.define_parts("task", *sizes, vector_bytes=case.vector_bytes, **case.options)
+    whole = case.product("product0")
+    text = (task.text if task else "") + whole.text + "\nattributes #1 = { nounwind }\n"
+    text = text.replace("define internal void @task(", "define void @task(")
+    engine = compile_text(text)
+    dtype = np.dtype(DTYPES[case.dtype])
+    a, b = case.operands()
+    results = []
+    for scratch_size, name in ((whole.scratch, "product0"), (task.scratch if task else 0, "task")):
+        c = np.full((case.batch, case.m, case.n), 7, dtype)
+        room = _Guarded(scratch_size + 64, 64)
+        pointers = [a.ctypes.data, b.ctypes.data, c.ctypes.data, room.bytes.ctypes.data]
+        if name == "product0":
+            engine_call(engine, name, *[ctypes.c_void_p] * 4)(*pointers)
+        elif task is not None:
+            table = (ctypes.c_void_p * 4)(*pointers)
+            run = engine_call(engine, name, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+            for part in reversed(range(task.parts)):
+                run(ctypes.addressof(table), part, None)
+        room.check()
+        results.append(c)
+    return task, results[0], results[1]
 
-    ta, tb = transpose
+
+@pytest.mark.parametrize("vector_bytes", [16, 64])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", ["f32", "i16"])
+@pytest.mark.usefixtures("small_caches")
+def test_parts(form: str, dtype: str, vector_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts together are the product, bit by bit: tiles do not depend on how they are grouped."""
+    monkeypatch.setattr(plan, "PART_CYCLES", 64)
+    cuts = 0
+    shapes = [
+        (61, 70, 50),
+        (90, 129, 20),
+        (1, 300, 90),
+        (90, 7, 130),
+        (13, 4, 40, 5),
+        (33, 40, 9, 2),
+        (200, 1, 64),
+    ]
+    for m, n, k, *batch in shapes:
+        case = Case(m, n, k, form, batch[0] if batch else 1, dtype, vector_bytes)
+        task, whole, parts = in_parts(case)
+        if task is not None:
+            cuts += 1
+            assert np.array_equal(whole, parts), case
+    assert cuts >= 5
+
+
+@pytest.mark.parametrize(
+    "shapes", [((300, 300), (300, 700)), ((6, 100, 200), (6, 200, 90)), ((3000, 700), (700,))]
+)
+def test_threads(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Large products are shared by threads, and have the same bits for any number of them."""
     rng = np.random.default_rng(0)
-    kind = np.float32 if dtype == "f32" else np.float64
-    a = rng.normal(size=(k, m) if ta else (m, k)).astype(kind)
-    b = rng.normal(size=(n, k) if tb else (k, n)).astype(kind)
-    compiled = gradc.compile(lambda a, b: (a.T if ta else a) @ (b.T if tb else b), threads=3)
-    assert "matmul_parts" in str(compiled.lower(a, b).kernels)
-    wanted = (a.T if ta else a).astype(np.float64) @ (b.T if tb else b)
-    error = np.abs(compiled(a, b) - wanted).max()
-    assert error < k * np.finfo(kind).eps * 20
+    a, b = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    results = []
+    for threads in (1, 2, 3, 4):
+        compiled = gradc.compile(lambda a, b: a @ b, threads=threads)
+        assert "matmul_parts" in str(compiled.lower(a, b).kernels)
+        results.append(compiled(a, b))
+    np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, rtol=1e-3, atol=1e-3)
+    for result in results[1:]:
+        assert np.array_equal(result, results[0])

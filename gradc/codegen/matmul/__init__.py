@@ -8,11 +8,11 @@ and gain nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gradc.codegen.matmul.drivers import broadcast_product, dot_product, entry
 from gradc.codegen.matmul.packing import fill_zeros
-from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, choose_part, parts, simplify
+from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, grid, simplify
 from gradc.codegen.matmul.vectors import vectors
 
 __all__ = ["Product", "Task", "define", "define_parts"]
@@ -83,54 +83,34 @@ class Task:
 def define_parts(
     symbol: str,
     dtype: str,
+    batch: int,
     m: int,
     n: int,
     k: int,
     *,
     transpose_a: bool,
     transpose_b: bool,
+    batch_a: bool,
+    batch_b: bool,
     vector_bytes: int,
 ) -> Task | None:
     """A product as `define` has it, in parts that threads may share; None if it is too small for that."""
-    v = vectors(dtype, vector_bytes)
-    whole = Shape(1, m, n, k, transpose_a, transpose_b, False, False)
-    cut = parts(whole, 4 * v.lanes)
-    if cut is None:
+    if 0 in (batch, m, n, k):
         return None
-    size = v.element.size
-    if cut.along_n:
-        steps = 0, cut.size * (k if transpose_b else 1) * size, cut.size * size
-    else:
-        steps = cut.size * (1 if transpose_a else k) * size, 0, cut.size * n * size
-    texts, scratch = [], 0
-    for name, length in (("part", cut.size), ("rest", cut.rest)):
-        if name == "rest" and cut.rest == cut.size:
-            break
-        piece = replace(whole, n=length) if cut.along_n else replace(whole, m=length)
-        plan = choose_part(v, piece, vector_bytes)
-        text, bytes_ = broadcast_product(f"{symbol}.{name}", v, piece, plan, (m, n))
-        texts.append(text.replace("define void ", "define internal void "))
-        scratch = max(scratch, bytes_)
+    v = vectors(dtype, vector_bytes)
+    shape = simplify(Shape(batch, m, n, k, transpose_a, transpose_b, batch_a, batch_b))
+    shape, plan = choose(v, shape, vector_bytes)
+    cut = grid(v, shape, plan)
+    if cut.count == 1:
+        return None
+    driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product
+    text, scratch = driver(f"{symbol}.part", v, shape, plan, cut)  # type: ignore[arg-type]
     lines = [f"define internal void @{symbol}(ptr %table, i64 %part, ptr %context) #1 {{", "entry:"]
-    for i, (pointer, step) in enumerate(zip("abcs", (*steps, scratch), strict=True)):
+    for i, pointer in enumerate("abcs"):
         lines += [
             f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}",
-            f"  %{pointer}.0 = load ptr, ptr %{pointer}.at, align 8",
-            f"  %{pointer}.by = mul i64 %part, {step}",
-            f"  %{pointer} = getelementptr i8, ptr %{pointer}.0, i64 %{pointer}.by",
+            f"  %{pointer} = load ptr, ptr %{pointer}.at, align 8",
         ]
-    call = "call void @{}(ptr %a, ptr %b, ptr %c, ptr %s)"
-    if len(texts) > 1:
-        lines += [
-            f"  %last = icmp eq i64 %part, {cut.count - 1}",
-            "  br i1 %last, label %end, label %whole",
-            "whole:",
-            f"  {call.format(f'{symbol}.part')}",
-            "  ret void",
-            "end:",
-            f"  {call.format(f'{symbol}.rest')}",
-        ]
-    else:
-        lines.append(f"  {call.format(f'{symbol}.part')}")
-    lines += ["  ret void", "}"]
-    return Task("\n\n".join([*texts, "\n".join(lines)]), cut.count, cut.count * scratch)
+    lines += [f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %s, i64 %part)", "  ret void", "}"]
+    text = text.replace("define void ", "define internal void ")
+    return Task("\n\n".join([text, "\n".join(lines)]), cut.count, cut.count * scratch)

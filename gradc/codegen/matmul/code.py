@@ -28,14 +28,14 @@ class Choice:
 
 
 class Code:
-    """The growing text of one LLVM function of pointers that returns nothing.
+    """The growing text of one LLVM function of pointers (and other `more` parameters) that returns nothing.
 
     Loops are in SSA form from the start (phi nodes, no alloca), so the text needs no optimizer to be good.
     """
 
-    def __init__(self, symbol: str, parameters: Sequence[str]) -> None:
-        pointers = ", ".join(f"ptr noalias {p}" for p in parameters)
-        self._lines = [f'define void @"{symbol}"({pointers}) #1 {{', "entry:"]
+    def __init__(self, symbol: str, parameters: Sequence[str], more: Sequence[str] = ()) -> None:
+        head = ", ".join([*(f"ptr noalias {p}" for p in parameters), *more])
+        self._lines = [f'define void @"{symbol}"({head}) #1 {{', "entry:"]
         self._block = "entry"
         self._count = 0
 

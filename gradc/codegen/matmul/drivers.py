@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gradc.codegen.matmul.code import Code, Index
 from gradc.codegen.matmul.kernels import BroadcastKernel, DotKernel, Walk
 from gradc.codegen.matmul.packing import copy_block, copy_rows, transpose
-from gradc.codegen.matmul.plan import BroadcastPlan, DotPlan, Shape, Split
+from gradc.codegen.matmul.plan import BroadcastPlan, DotPlan, Grid, Shape, Split
 from gradc.codegen.matmul.vectors import Vectors
 
 CACHE_LINE = 64
 
 
-def entry(symbol: str, *, swapped: bool = False) -> Code:
+PART = "i64 %part"
+"""What a function that computes one part of a product is told."""
+
+
+def entry(symbol: str, *, swapped: bool = False, more: Sequence[str] = ()) -> Code:
     """The function that callers see; `swapped`: they pass B first."""
     operands = ["%b", "%a"] if swapped else ["%a", "%b"]
-    return Code(symbol, [*operands, "%c", "%scratch"])
+    return Code(symbol, [*operands, "%c", "%scratch"], more)
+
+
+Share = tuple[Index, Index]
+"""Where a part begins in a row of things, and how many it has."""
+
+
+def _shares(code: Code, grid: Grid, totals: tuple[int, int, int]) -> list[Share]:
+    """The items, rows of tiles and columns of tiles of one part."""
+    if grid.count == 1:
+        return [(0, total) for total in totals]
+    shares: list[Share] = []
+    left: Index = "%part"
+    for groups, total in zip(grid.groups, totals, strict=True):
+        if groups == 1:
+            shares.append((0, total))
+            continue
+        shares.append(_sized(code, Split(total, groups), code.let(f"urem i64 {left}, {groups}")))
+        left = code.let(f"udiv i64 {left}, {groups}")
+    return shares
 
 
 @contextmanager
-def _batch(code: Code, v: Vectors, s: Shape) -> Iterator[tuple[str, str, str]]:
-    """The operands' pointers, for every item of the batch."""
+def _batch(code: Code, v: Vectors, s: Shape, share: Share) -> Iterator[tuple[str, str, str]]:
+    """The operands' pointers, for every item of a share of the batch."""
     size = v.element.size
-    with code.loop(s.batch, [("ptr", "%a"), ("ptr", "%b"), ("ptr", "%c")]) as items:
+    first, count = share
+    steps = [
+        s.m * s.k * size if s.batch_a else 0,
+        s.k * s.n * size if s.batch_b else 0,
+        s.m * s.n * size,
+    ]
+    starts = [
+        code.offset(p, code.mul(first, step)) for p, step in zip(("%a", "%b", "%c"), steps, strict=True)
+    ]
+    with code.loop(count, [("ptr", p) for p in starts]) as items:
         pa, pb, pc = items.values
         yield pa, pb, pc
-        items.next = [
-            code.offset(pa, s.m * s.k * size if s.batch_a else 0),
-            code.offset(pb, s.k * s.n * size if s.batch_b else 0),
-            code.offset(pc, s.m * s.n * size),
-        ]
+        items.next = [code.offset(p, step) for p, step in zip(items.values, steps, strict=True)]
 
 
 @contextmanager
 def _parts(code: Code, split: Split) -> Iterator[tuple[Index, Index, Index]]:
     """(number, start, size) of every part of a split."""
     with code.loop(split.count) as parts:
-        start = _start(code, split, parts.index)
-        if split.extra == 0:
-            yield parts.index, start, split.base
-        else:
-            yield parts.index, start, code.sub(_start(code, split, code.add(parts.index, 1)), start)
+        yield parts.index, *_sized(code, split, parts.index)
+
+
+def _sized(code: Code, split: Split, number: Index) -> Share:
+    """Where part `number` starts, and its size."""
+    start = _start(code, split, number)
+    if split.extra == 0:
+        return start, split.base
+    return start, code.sub(_start(code, split, code.add(number, 1)), start)
 
 
 def _start(code: Code, split: Split, number: Index) -> Index:
@@ -51,18 +83,29 @@ def _start(code: Code, split: Split, number: Index) -> Index:
     return code.add(start, code.min(number, split.extra)) if split.extra else start
 
 
+def _pieces(code: Code, total: int, most: int, share: Share) -> list[tuple[int, Index, Index]]:
+    """(size, start, count) of the whole pieces of a length, and of what is left, within a share of both."""
+    full, rest = divmod(total, most)
+    first, count = share
+    last = code.add(first, count)
+    whole = code.min(last, full)
+    found: list[tuple[int, Index, Index]] = []
+    if full:
+        found.append((most, code.mul(first, most), code.sub(whole, first)))
+    if rest:
+        found.append((rest, most * full, code.sub(last, whole)))
+    return [piece for piece in found if piece[2] != 0]
+
+
 def _aligned(size: int) -> int:
     return -(-size // CACHE_LINE) * CACHE_LINE
 
 
 def broadcast_product(
-    symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, whole: tuple[int, int] | None = None
+    symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, grid: Grid | None = None
 ) -> tuple[str, int]:
-    """Text and scratch bytes of a product whose vectors lie along n.
-
-    `whole` has the rows and columns of the product that this is a part of, if it is one.
-    """
-    product = _BroadcastProduct(symbol, v, s, plan, whole or (s.m, s.n))
+    """Text and scratch bytes of a product whose vectors lie along n; of one part, if a grid has several."""
+    product = _BroadcastProduct(symbol, v, s, plan, grid or Grid())
     product.write()
     return product.code.text(), product.scratch
 
@@ -70,22 +113,17 @@ def broadcast_product(
 class _BroadcastProduct:
     """Strides, scratch layout and loops of one product whose vectors lie along n."""
 
-    def __init__(
-        self, symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, whole: tuple[int, int]
-    ) -> None:
-        self.code, self.v, self.s, self.plan = entry(symbol, swapped=s.swapped), v, s, plan
+    def __init__(self, symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, grid: Grid) -> None:
+        more = [PART] if grid.count > 1 else []
+        self.code, self.v, self.s, self.plan = entry(symbol, swapped=s.swapped, more=more), v, s, plan
         size = v.element.size
-        self.a = Walk(row=size, step=whole[0] * size) if s.transpose_a else Walk(row=s.k * size, step=size)
-        self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=whole[1] * size)
-        self.c_row = whole[1] * size
-        full, edge = divmod(s.n, plan.columns)
-        self.panels = [
-            (columns, count) for columns, count in ((plan.columns, full), (edge, 1)) if columns * count
-        ]
+        self.a = Walk(row=size, step=s.m * size) if s.transpose_a else Walk(row=s.k * size, step=size)
+        self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=s.n * size)
+        self.c_row = s.n * size
         self.near_a = self.a
         self.scratch = 0
         if plan.pack_b:
-            held = sum(count for _, count in self.panels) if plan.across else 1
+            held = Split(plan.panels(s.n), grid.columns).most if plan.across else 1
             self.scratch = _aligned(held * self.panel_bytes)
         self.block = self.scratch
         if plan.pack_a:
@@ -98,6 +136,12 @@ class _BroadcastProduct:
         self.result = self.scratch
         if s.transpose_c:
             self.scratch += _aligned(s.m * s.n * size)
+        self.items, self.tiles, self.panels = _shares(
+            self.code, grid, (s.batch, plan.rows.count, plan.panels(s.n))
+        )
+        self.room = "%scratch"
+        if grid.count > 1:
+            self.room = self.code.offset("%scratch", self.code.mul("%part", self.scratch))
 
     @property
     def panel_bytes(self) -> int:
@@ -110,70 +154,92 @@ class _BroadcastProduct:
 
     def write(self) -> None:
         """All of the function."""
-        code, s = self.code, self.s
-        with _batch(code, self.v, s) as (pa, pb, pc):
-            target = code.offset("%scratch", self.result) if s.transpose_c else pc
+        code, s, size = self.code, self.s, self.v.element.size
+        with _batch(code, self.v, s, self.items) as (pa, pb, pc):
+            target = code.offset(self.room, self.result) if s.transpose_c else pc
             if self.plan.across:
                 self.across(pa, pb, target)
             else:
                 self.down(pa, pb, target)
             if s.transpose_c:
-                transpose(code, self.v, target, pc, s.m, s.n, (self.c_row, s.m * self.v.element.size))
+                # The columns of this part, of all rows.
+                columns = _pieces(code, s.n, self.plan.columns, self.panels)
+                start = columns[0][1]
+                length: Index = 0
+                for width, _, count in columns:
+                    length = code.add(length, code.mul(count, width))
+                source = code.offset(target, code.mul(start, size))
+                to = code.offset(pc, code.mul(start, s.m * size))
+                transpose(code, self.v, source, to, s.m, length, (self.c_row, s.m * size))
 
     def across(self, pa: str, pb: str, pc: str) -> None:
         """Rows of tiles one after the other, each over all panels."""
         code, size = self.code, self.v.element.size
-        panels: list[tuple[int, int, str, int]] = []
-        column, packed = 0, 0
-        for columns, count in self.panels:
-            first = code.offset(pb, column * self.b.row)
+        panels: list[tuple[int, Index, str, Index]] = []
+        packed: Index = 0
+        for columns, column, count in _pieces(code, self.s.n, self.plan.columns, self.panels):
+            first = code.offset(pb, code.mul(column, self.b.row))
             if self.plan.pack_b:
-                target = code.offset("%scratch", packed * self.panel_bytes)
-                with code.loop(count) as each:
+                target = code.offset(self.room, code.mul(packed, self.panel_bytes))
+                with code.at_least_one(count), code.loop(count) as each:
                     source = code.offset(first, code.mul(each.index, columns * self.b.row))
                     self.pack(
                         columns, source, code.offset(target, code.mul(each.index, self.panel_bytes)), self.s.k
                     )
                 first = target
-            panels.append((columns, count, first, column * size))
-            column, packed = column + columns * count, packed + count
-        row = 0
-        for rows, count in self.plan.rows.sizes():
-            with code.loop(count) as below:
+            panels.append((columns, count, first, code.mul(column, size)))
+            packed = code.add(packed, count)
+        first_tile, tiles = self.tiles
+        for rows, row, count in self.heights(first_tile, tiles):
+            with code.at_least_one(count), code.loop(count) as below:
                 at = code.add(row, code.mul(below.index, rows))
                 ra, rc = code.offset(pa, code.mul(at, self.a.row)), code.offset(pc, code.mul(at, self.c_row))
-                for columns, tiles, panel, start in panels:
+                for columns, across, panel, start in panels:
                     advance = self.panel_bytes if self.plan.pack_b else columns * self.b.row
                     kernel = self.kernel(rows, columns, (0, advance, columns * size))
-                    kernel.write(code, self.v, (ra, panel, code.offset(rc, start)), tiles, self.s.k, None)
-            row += rows * count
+                    kernel.write(code, self.v, (ra, panel, code.offset(rc, start)), across, self.s.k, None)
+
+    def heights(self, first: Index, count: Index) -> list[tuple[int, Index, Index]]:
+        """(rows, first row, how many) of the taller and the other tiles among `count` of them."""
+        code, rows = self.code, self.plan.rows
+        tall = code.max(0, code.min(count, code.sub(rows.extra, first))) if rows.extra else 0
+        row = _start(code, rows, first)
+        low = code.add(row, code.mul(tall, rows.base + 1))
+        found = [(rows.base + 1, row, tall), (rows.base, low, code.sub(count, tall))]
+        return [piece for piece in found if piece[0] and piece[2] != 0]
 
     def down(self, pa: str, pb: str, pc: str) -> None:
         """Panels one after the other, each over all tiles of a block of rows, for every block of k."""
-        code, rows = self.code, self.plan.rows
+        code, rows, most = self.code, self.plan.rows, self.plan.block_tiles
+        first_tile, tiles = self.tiles
+        blocks = -(-tiles // most) if isinstance(tiles, int) else None
+        if blocks is None:
+            blocks = code.let(f"udiv i64 {code.add(tiles, most - 1)}, {most}") if most < rows.count else 1
         with _parts(code, self.plan.depths) as (part, start, steps):
             more = code.let(f"icmp ne i64 {part}, 0") if self.plan.depths.count > 1 else None
             ka = code.offset(pa, code.mul(start, self.a.step))
             kb = code.offset(pb, code.mul(start, self.b.step))
-            with code.loop(-(-rows.count // self.plan.block_tiles)) as block:
-                first = code.mul(block.index, self.plan.block_tiles)
-                here = code.min(self.plan.block_tiles, code.sub(rows.count, first))
-                tall = code.max(0, code.min(here, code.sub(rows.extra, first))) if rows.extra else 0
+            with code.loop(blocks) as block:
+                done = code.mul(block.index, most)
+                first = code.add(first_tile, done)
+                here = code.min(most, code.sub(tiles, done)) if blocks != 1 else tiles
+                heights = self.heights(first, here)
                 row = _start(code, rows, first)
                 ra, rc = (
                     code.offset(ka, code.mul(row, self.a.row)),
                     code.offset(pc, code.mul(row, self.c_row)),
                 )
                 if self.plan.pack_a:
-                    ra = self.pack_block(ra, code.add(code.mul(here, rows.base), tall), steps)
-                column = 0
-                for columns, count in self.panels:
-                    with code.loop(count) as across:
+                    height: Index = 0
+                    for tall, _, count in heights:
+                        height = code.add(height, code.mul(count, tall))
+                    ra = self.pack_block(ra, height, steps)
+                for columns, column, count in _pieces(code, self.s.n, self.plan.columns, self.panels):
+                    with code.at_least_one(count), code.loop(count) as across:
                         at = code.add(column, code.mul(across.index, columns))
                         cb = code.offset(kb, code.mul(at, self.b.row))
                         cc = code.offset(rc, code.mul(at, self.v.element.size))
-                        self.panel(ra, cb, cc, columns, (tall, code.sub(here, tall)), steps, more)
-                    column += columns * count
+                        self.panel(ra, cb, cc, columns, heights, steps, more)
 
     def panel(
         self,
@@ -181,18 +247,16 @@ class _BroadcastProduct:
         pb: str,
         pc: str,
         columns: int,
-        tiles: tuple[Index, Index],
+        heights: list[tuple[int, Index, Index]],
         steps: Index,
         more: str | None,
     ) -> None:
         """The tiles of one panel: so many taller ones, so many others."""
-        code, base = self.code, self.plan.rows.base
+        code = self.code
         if self.plan.pack_b:
-            self.pack(columns, pb, "%scratch", steps)
-            pb = "%scratch"
-        for rows, count in zip((base + 1, base), tiles, strict=True):
-            if count == 0:
-                continue
+            self.pack(columns, pb, self.room, steps)
+            pb = self.room
+        for rows, _, count in heights:
             down_a, down_c = rows * self.near_a.row, rows * self.c_row
             self.kernel(rows, columns, (down_a, 0, down_c)).write(
                 code, self.v, (pa, pb, pc), count, steps, more
@@ -216,7 +280,7 @@ class _BroadcastProduct:
     def pack_block(self, pa: str, height: Index, steps: Index) -> str:
         """Copy a block of A, and return where it is."""
         code, size = self.code, self.v.element.size
-        target = code.offset("%scratch", self.block)
+        target = code.offset(self.room, self.block)
         if self.s.transpose_a:
             copy_block(code, pa, target, steps, height, size, (self.a.step, self.near_a.step))
         else:
@@ -224,42 +288,45 @@ class _BroadcastProduct:
         return target
 
 
-def dot_product(symbol: str, v: Vectors, s: Shape, plan: DotPlan) -> tuple[str, int]:
-    """Text and scratch bytes of a product whose vectors lie along k."""
+def dot_product(
+    symbol: str, v: Vectors, s: Shape, plan: DotPlan, grid: Grid | None = None
+) -> tuple[str, int]:
+    """Text and scratch bytes of a product whose vectors lie along k; of one part, if a grid has several."""
+    grid = grid or Grid()
     size = v.element.size
     row_bytes, c_row = s.k * size, s.n * size
-    code = entry(symbol, swapped=s.swapped)
-    with _batch(code, v, s) as (pa, pb, pc):
+    code = entry(symbol, swapped=s.swapped, more=[PART] if grid.count > 1 else [])
+    scratch = _aligned(s.n * s.k * size) if plan.pack_b else 0
+    units = s.batch, -(-s.m // plan.rows), -(-s.n // plan.columns)
+    items, below, beside = _shares(code, grid, units)
+    room = code.offset("%scratch", code.mul("%part", scratch)) if grid.count > 1 else "%scratch"
+    with _batch(code, v, s, items) as (pa, pb, pc):
         if plan.pack_b:
-            _gather_columns(code, s, size, pb)
-            pb = "%scratch"
-        for rows, down, row in _pieces(s.m, plan.rows):
-            for columns, across, column in _pieces(s.n, plan.columns):
+            _gather_columns(code, s, size, pb, room)
+            pb = room
+        for rows, row, down in _pieces(code, s.m, plan.rows, below):
+            for columns, column, across in _pieces(code, s.n, plan.columns, beside):
                 advance = (0, columns * row_bytes, columns * size)
                 if plan.flat:
                     advance = (rows * row_bytes, 0, rows * c_row)
                 split = plan.split(v, rows, columns, s.k)
                 kernel = DotKernel(rows, columns, split, row_bytes, row_bytes, c_row, advance)
-                with code.loop(1 if plan.flat else down) as below:
-                    at = code.add(row, code.mul(below.index, rows))
-                    ra, rb = code.offset(pa, code.mul(at, row_bytes)), code.offset(pb, column * row_bytes)
-                    rc = code.offset(pc, code.add(code.mul(at, c_row), column * size))
+                count = 1 if plan.flat else down
+                with code.at_least_one(count), code.loop(count) as each:
+                    at = code.add(row, code.mul(each.index, rows))
+                    ra = code.offset(pa, code.mul(at, row_bytes))
+                    rb = code.offset(pb, code.mul(column, row_bytes))
+                    rc = code.offset(pc, code.add(code.mul(at, c_row), code.mul(column, size)))
                     kernel.write(code, v, (ra, rb, rc), down if plan.flat else across, s.k)
-    return code.text(), _aligned(s.n * s.k * size) if plan.pack_b else 0
+    return code.text(), scratch
 
 
-def _pieces(total: int, most: int) -> list[tuple[int, int, int]]:
-    """(size, count, start) of the whole pieces of a length and of what is left."""
-    count, rest = divmod(total, most)
-    return [piece for piece in ((most, count, 0), (rest, 1, most * count)) if piece[0] and piece[1]]
-
-
-def _gather_columns(code: Code, s: Shape, size: int, pb: str) -> None:
+def _gather_columns(code: Code, s: Shape, size: int, pb: str, room: str) -> None:
     """Copy B [k, n], of few columns, to scratch as [n, k]."""
     kind = f"i{size * 8}"
     with code.loop(s.k) as step:
         source = code.offset(pb, code.mul(step.index, s.n * size))
-        target = code.offset("%scratch", code.mul(step.index, size))
+        target = code.offset(room, code.mul(step.index, size))
         for column in range(s.n):
             value = code.let(f"load {kind}, ptr {code.offset(source, column * size)}, align {size}")
             code.do(f"store {kind} {value}, ptr {code.offset(target, column * s.k * size)}, align {size}")

@@ -118,7 +118,7 @@ class DotKernel:
     c_row: int
     advance: tuple[int, int, int]
 
-    def write(self, code: Code, v: Vectors, operands: Operands, tiles: int, depth: int) -> None:
+    def write(self, code: Code, v: Vectors, operands: Operands, tiles: Index, depth: int) -> None:
         """Append the loop over `tiles` tiles of sums of `depth` products."""
         size = v.element.size
         turns, rest = divmod(depth, v.lanes * self.split)

@@ -144,6 +144,10 @@ class BroadcastPlan:
     pack_b: bool
     across: bool
 
+    def panels(self, n: int) -> int:
+        """Panels of a result of so many columns."""
+        return -(-n // self.columns)
+
     def split(self, v: Vectors, rows: int, columns: int) -> int:
         """Sets of sums of a full tile, or one at an edge."""
         return chains(rows * -(-columns // v.lanes), self.depths.total)
@@ -157,6 +161,10 @@ class DotPlan:
     columns: int
     flat: bool
     pack_b: bool
+
+    def panels(self, n: int) -> int:
+        """Columns of tiles of a result of so many columns."""
+        return -(-n // self.columns)
 
     def split(self, v: Vectors, rows: int, columns: int, k: int) -> int:
         """Sets of sums of a full tile, or one at an edge."""
@@ -308,39 +316,65 @@ def choose(v: Vectors, s: Shape, vector_bytes: int) -> tuple[Shape, BroadcastPla
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A product cut along rows or columns of C into `count` parts of `size`, the last one of `rest`."""
+class Grid:
+    """A product in parts: groups of a batch's items, of rows of tiles and of columns of tiles."""
 
-    along_n: bool
-    count: int
-    size: int
-    rest: int
+    items: int = 1
+    rows: int = 1
+    columns: int = 1
+
+    @property
+    def groups(self) -> tuple[int, int, int]:
+        """All of them."""
+        return self.items, self.rows, self.columns
+
+    @property
+    def count(self) -> int:
+        """How many parts there are."""
+        return self.items * self.rows * self.columns
 
 
-PART_WORK = 2 << 20
-"""Multiply-adds that are worth handing to a thread."""
-MOST_PARTS = 8
+PART_CYCLES = 32 << 10
+"""Cycles of multiply-adds that are worth handing to a thread: some microseconds."""
+
+MOST_PARTS = 16
+"""Enough for threads that are not equally fast; more would pack more often."""
 
 
-def parts(s: Shape, unit: int) -> Parts | None:
-    """How a large product without a batch is cut for threads: by shapes alone; None if it stays whole.
+def grid(v: Vectors, s: Shape, plan: BroadcastPlan | DotPlan) -> Grid:
+    """How a product is cut for threads: by shapes alone, whole tiles at a time.
 
-    Along the columns, if there are enough, so that B is packed once; `unit` columns fill whole vectors.
+    Whole items of a batch, if there are enough; else so that little is packed and read more than once.
     """
-    work = s.m * s.n * s.k
-    if s.batch > 1 or work < 2 * PART_WORK or min(s.m, s.n) < 2:
-        return None
-    along_n = s.n >= 4 * unit and 4 * s.n >= s.m
-    length, unit = (s.n, unit) if along_n else (s.m, 4)
-    count = min(work // PART_WORK, MOST_PARTS, length // unit)
-    if count < 2:
-        return None
-    size = -(-length // count // unit) * unit
-    count = -(-length // size)
-    return Parts(along_n, count, size, length - (count - 1) * size) if count > 1 else None
+    flops = s.batch * s.m * s.n * s.k / (2 * v.lanes)
+    bytes_ = (
+        s.k * ((s.batch if s.batch_a else 1) * s.m + (s.batch if s.batch_b else 1) * s.n) * v.element.size
+    )
+    wanted = min(MOST_PARTS, int(max(flops, bytes_ / L2_RATE)) // PART_CYCLES)
+    if wanted < 2:
+        return Grid()
+    items = min(s.batch, wanted)
+    if 2 * items > wanted:
+        return Grid(items)
+    rows = plan.rows.count if isinstance(plan, BroadcastPlan) else -(-s.m // plan.rows)
+    panels = plan.panels(s.n)
+    if s.transpose_c:
+        rows, panels = 1, max(1, panels // 2)  # the result is transposed part by part: all rows, few columns
+    if isinstance(plan, DotPlan) and plan.pack_b:
+        panels = 1
 
+    def cost(down: int, across: int) -> float:
+        height, width = s.m * -(-rows // down) / rows, s.n * -(-panels // across) / panels
+        packing = (4 if s.transpose_b else 2) * width / v.lanes if plan.pack_b else 0.0
+        part = height * width / (2 * v.lanes) + packing + (height + width) * v.element.size / L2_RATE
+        return part * down * across
 
-def choose_part(v: Vectors, s: Shape, vector_bytes: int) -> BroadcastPlan:
-    """The plan of a part of a product: one whose operands are read where they lie."""
-    candidates = broadcast_candidates(v, s, registers(vector_bytes))
-    return min(candidates, key=lambda candidate: candidate[0])[1]
+    wanted //= items
+    choices = [
+        (cost(down, across), down, across)
+        for down in range(1, min(rows, wanted) + 1)
+        for across in range(1, min(panels, wanted // down) + 1)
+        if 2 * down * across > min(wanted, rows * panels)
+    ]
+    _, down, across = min(choices)
+    return Grid(items, down, across)
