@@ -38,8 +38,9 @@ ROUNDS = 7
 SECONDS = 0.0015
 """About how long each side runs in one round, if one product is not longer."""
 
-PAUSE = 0.01
-"""OpenBLAS's threads look for more work for some time after a product, on the cores that ours need."""
+WARM = 0.012
+"""So long each side runs before it is timed on two threads: until the other side's threads sleep, and the
+system has spread its own over the cores."""
 
 SIZES = (1, 2, 3, 5, 8, 16, 31, 32, 64, 100, 128, 256, 384, 512, 768, 1024, 2048)
 FORMS = ("nn", "nt", "tn", "tt")
@@ -190,13 +191,13 @@ def peak(dtype: str, vector_bytes: int) -> float:
 Work = Callable[[], object]
 
 
-def best(runs: Sequence[Work], rounds: int, pause: float = 0.0) -> list[float]:
-    """Seconds of each, the best of alternating rounds, with a pause before each."""
+def best(runs: Sequence[Work], rounds: int, warm: float = 0.0) -> list[float]:
+    """Seconds of each, the best of alternating rounds; each runs for `warm` seconds before."""
     times = [float("inf")] * len(runs)
     for _ in range(rounds):
         for i, run in enumerate(runs):
-            if pause:
-                time.sleep(pause)
+            start = time.perf_counter()
+            while warm and time.perf_counter() - start < warm:
                 run()
             start = time.perf_counter()
             run()
@@ -362,9 +363,9 @@ def whole_calls(case: Case, threads: int) -> Result:
         for _ in range(times):
             np.matmul(x, y, out=out)
 
-    slower = max(best((run, peer), 2, PAUSE))
+    slower = max(best((run, peer), 2))
     times = max(1, int(SECONDS / slower))
-    first, second = best((run, peer), ROUNDS if slower < 0.02 else 2, PAUSE)
+    first, second = best((run, peer), ROUNDS if slower < 0.02 else 2, WARM)
     assert np.allclose(ours(a, b), out, rtol=1e-3, atol=1e-3), case
     return Result(case, 1e6 * first / times, 1e6 * second / times)
 
