@@ -306,11 +306,11 @@ def our_text(case: Case, vector_bytes: int) -> tuple[str, int]:
     """`@ours`, and the bytes of its scratch: a product in one piece, or all its parts one after another."""
     ta, tb = (letter == "t" for letter in case.form)
     sizes = case.dtype, case.batch, case.m, case.n, case.k
-    options = dict(transpose_a=ta, transpose_b=tb, batch_a=True, batch_b=True, vector_bytes=vector_bytes)
-    task = matmul.define_parts("task", *sizes, **options)
+    flags = {"transpose_a": ta, "transpose_b": tb, "batch_a": True, "batch_b": True}
+    task = matmul.define_parts("task", *sizes, **flags, vector_bytes=vector_bytes)
     if task is not None:
         return task.text + IN_PARTS.format(parts=task.parts), task.scratch
-    product = matmul.define("ours", *sizes, **options)
+    product = matmul.define("ours", *sizes, **flags, vector_bytes=vector_bytes)
     return product.text, product.scratch
 
 
