@@ -108,13 +108,13 @@ class Compiled:
             raise
 
     @public
-    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+    def lower(self, /, *args: Any, of: str | None = None, **kwargs: Any) -> Lowered:
         """What a call with these arguments compiles to, without running it.
 
-        Arrays may be given as types: `f.lower("f32[64, 10]", ...)`. It is the value-and-gradient function
-        (the value's, if the result is no float scalar).
+        Arrays may be given as types: `f.lower("f32[64, 10]", ...)`. `of` is "value", "grad" or
+        "value_and_grad": the value if the result is no float scalar.
         """
-        return lower(self._function, args, kwargs)
+        return lower(self._function, args, kwargs, of)
 
     @public
     def dump(self, /, *args: Any, stage: str = "optimized", of: str | None = None, **kwargs: Any) -> str:

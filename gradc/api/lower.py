@@ -11,7 +11,7 @@ import numpy as np
 from gradc.api import backend
 from gradc.api.backend import GRAPH_STAGES, STAGES
 from gradc.api.changes import call_and_change
-from gradc.api.frames import caller
+from gradc.api.frames import caller, public
 from gradc.api.function import Function
 from gradc.api.program import MODES, VALUE, VALUE_AND_GRAD, Output, template
 from gradc.api.signature import kind_of, native_leaf
@@ -79,15 +79,45 @@ class Lowered:
 
         `in`: the inputs of `graph("planned")`, then `constants`; `out`: its outputs; all C-contiguous.
         `arena`: `memory` bytes from a multiple of 64. `context`: 64 bytes, zero; the first eight are an int64
-        status after the call: not zero if an index was out of bounds. The code lives as long as this object.
+        status after the call: not zero if an index was out of bounds. It may be called without the GIL, and
+        by several threads at once with arenas, contexts and outputs of their own. The code lives as long as
+        this object or the function does. `c_function` has plainer signatures; docs/c.md shows both in use.
         """
         return self._special[self.of].executable.address
+
+    @public
+    def c_function(self, signature: str) -> Any:
+        """A C function with a signature of its own, for those that call one with plain numbers: SciPy's
+        `LowLevelCallable`, `ctypes`, `cffi` and C itself. Like `address` it needs neither Python nor the GIL.
+
+        `"double (double, double)"`: numbers by value are the inputs in order. `"double (int, double *)"`,
+        `"int (double *, intptr_t, double *, void *)"`: where there are none, the first pointer is to all
+        inputs, their elements one after another, and the next one to all outputs, unless the function
+        returns the one there is. Integers by value are counts and `void *` is the caller's own: not looked
+        at. What fails (an index out of bounds, no memory) returns NaN; an `int` function returns 1, 0 then.
+
+        Types are double, float, int, long, int64_t, intptr_t, npy_intp and pointers to them. The result is a
+        function of `ctypes`, which keeps the code alive; `ctypes.cast(it, ctypes.c_void_p).value` is its
+        address. Errors: `ArgumentError` for a signature that does not fit: `lower(..., of="value")` computes
+        the value alone.
+        """
+        from gradc.runtime.c_function import c_function
+
+        try:
+            return c_function(self._special[self.of].executable, signature)
+        except ValueError as error:
+            raise ArgumentError(
+                f"c_function({signature!r}): {error}",
+                caller(),
+                "a signature for these, or lower(..., of='value')" if self.of != VALUE else None,
+            ) from None
 
     @property
     def constants(self) -> tuple[np.ndarray, ...]:
         """The captured arrays that the C function takes after the inputs."""
         return self._special[self.of].executable.constants
 
+    @public
     def run(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Run on arguments of this signature.
 
