@@ -110,31 +110,39 @@ class Value:
 Operand = Value | float | int | bool
 
 
-@dataclass(eq=False, slots=True)
 class Node:
-    """An op applied to values. Immutable once built, so graphs may share nodes."""
+    """An op applied to values. Immutable once built, so graphs may share nodes.
 
-    op: Op
-    inputs: tuple[Value, ...]
-    attrs: dict[str, Any]
-    types: tuple[Type, ...]
-    source: Source | None = None
-    places: tuple[Place, ...] | None = None
-    results: tuple[Value, ...] = field(init=False)
+    `graphs` are the closed graphs it holds, by attribute name.
+    """
 
-    def __post_init__(self) -> None:
-        self.results = tuple(Value(t, self, i) for i, t in enumerate(self.types))
+    __slots__ = ("attrs", "graphs", "inputs", "op", "places", "results", "source", "types")
+
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple[Value, ...],
+        attrs: dict[str, Any],
+        types: tuple[Type, ...],
+        source: Source | None = None,
+        places: tuple[Place, ...] | None = None,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attrs = attrs
+        self.types = types
+        self.source = source
+        self.places = places
+        self.graphs: tuple[tuple[str, Graph], ...] = (
+            tuple([item for item in attrs.items() if type(item[1]) is Graph]) if attrs else ()
+        )
+        self.results: tuple[Value, ...] = tuple([Value(t, self, i) for i, t in enumerate(types)])
 
     @property
     def result(self) -> Value:
         """The result of a node that has exactly one."""
         (value,) = self.results
         return value
-
-    @property
-    def graphs(self) -> Iterator[tuple[str, Graph]]:
-        """The closed graphs this node holds, by attribute name."""
-        return ((k, v) for k, v in self.attrs.items() if isinstance(v, Graph))
 
 
 @dataclass(eq=False)
@@ -210,8 +218,7 @@ class Builder:
         self.inputs = list(inputs)
         self.nodes = list(nodes)
         self.known = set(self.inputs)
-        for node in self.nodes:
-            self.known.update(node.results)
+        self.known.update(*[node.results for node in self.nodes])
         self.captures = captures
         self.captured: dict[Value, Value] = {}
         self.notes: dict[str, None] = {}
@@ -262,7 +269,8 @@ class Builder:
     def emit(
         self, op: Op, inputs: tuple[Value, ...], attrs: dict[str, Any], type: Type | None = None
     ) -> Node:
-        inputs = tuple([self.own(x) for x in inputs])
+        if not self.known.issuperset(inputs):
+            inputs = tuple([self.own(x) for x in inputs])
         source = self.source or (self.locate() if self.locate else None)
         types = op.types(tuple([x.type for x in inputs]), attrs, type, source)
         return self.add(Node(op, inputs, attrs, types, source))

@@ -33,12 +33,24 @@ SHORT = {dtype: name for name, dtype in NAMES.items()}
 BOOL, I64, F32, F64 = NAMES["bool"], NAMES["i64"], NAMES["f32"], NAMES["f64"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Type:
     """A dtype (native byte order) and a shape. Dimensions are ints here and nowhere else assumed to be."""
 
     dtype: np.dtype
     shape: tuple[int, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:  # as most are: nodes share what they are given
+            return True
+        return type(other) is Type and self.shape == other.shape and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.dtype, self.shape))
 
     def __str__(self) -> str:
         return f"{SHORT[self.dtype]}[{', '.join(map(str, self.shape))}]"

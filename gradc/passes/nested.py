@@ -15,21 +15,25 @@ def inside_out(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     and outputs.
     """
     changed: dict[Graph, Graph] = {}
+    held: dict[Graph, list[Graph]] = {}
     pending = [graph]
     while pending:
         inner = pending[-1]
-        missing = [g for node in inner.nodes for _, g in node.graphs if g not in changed]
-        if missing:
-            pending.extend(missing)
-            continue
+        if inner not in held:
+            held[inner] = [g for node in inner.nodes if node.graphs for _, g in node.graphs]
+            if held[inner]:
+                pending.extend(held[inner])
+                continue
         pending.pop()
         if inner not in changed:
-            changed[inner] = change(_holding(inner, changed))
+            changed[inner] = change(_holding(inner, changed) if held[inner] else inner)
     return changed[graph]
 
 
 def _holding(graph: Graph, changed: Mapping[Graph, Graph]) -> Graph:
     """The graph with the graphs that its nodes hold replaced."""
+    if all(changed[g] is g for node in graph.nodes for _, g in node.graphs):
+        return graph
     env: dict[Value, Value] = {}
     nodes = []
     for node in graph.nodes:
