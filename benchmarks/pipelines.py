@@ -67,7 +67,7 @@ def ours(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
 def main() -> None:
     """Print a table: milliseconds to compile, microseconds to run."""
     planned, leaves = network()
-    text = generate(planned, host()).text
+    (text,) = generate(planned, host()).module.texts()
     executable = load(planned)
     outputs = [np.empty(y.shape, y.dtype) for y in planned.outputs]
     bound = executable.bind(leaves, outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +25,14 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Binary:
-    """Object code, whose function `ENTRY` takes `inputs` and then the captured arrays, and `arena` bytes.
+    """Object files, the first with function `ENTRY`: it takes `inputs`, captured arrays, and `arena` bytes.
 
     The statuses 1, 2, ... mean `messages`; `calls` is what runs, in order, `captured` the arrays by name.
     `over` says for each output over which input it is written, if it takes its memory; `is_parallel`, whether
     there are kernels that threads may share; `work`, roughly, how much there is to do.
     """
 
-    code: bytes
+    code: tuple[bytes, ...]
     arena: int
     messages: tuple[Message, ...]
     calls: tuple[str, ...]
@@ -44,7 +45,7 @@ class Binary:
 
 
 def pack(binary: Binary, lines: Sequence[Source], arrays: Sequence[str]) -> bytes:
-    """A binary as bytes: a line of JSON, then the object code.
+    """A binary as bytes: a line of JSON, then the object files.
 
     Lines and captured arrays are told by their numbers among those of the traced graph, so that the bytes
     serve another function which differs in them only. Errors: `ValueError` for a line that is not there.
@@ -65,8 +66,9 @@ def pack(binary: Binary, lines: Sequence[Source], arrays: Sequence[str]) -> byte
         "over": [(y, x) for y, x in enumerate(binary.over) if x is not None],
         "parallel": binary.is_parallel,
         "work": binary.work,
+        "sizes": [len(code) for code in binary.code],
     }
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + binary.code
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(binary.code)
 
 
 def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binary:
@@ -74,11 +76,14 @@ def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binar
     text, _, code = data.partition(b"\n")
     head: dict[str, Any] = json.loads(text)
     kinds = [parse_type(kind) for kind in head["types"]]
+    ends = list(itertools.accumulate(head["sizes"]))
+    if not ends or ends[-1] != len(code):
+        raise ValueError(f"{len(code)} bytes of object code in place of {ends[-1:]}")
     over: list[int | None] = [None] * len(head["outputs"])
     for y, x in head["over"]:
         over[y] = x
     return Binary(
-        code,
+        tuple([code[end - size : end] for end, size in zip(ends, head["sizes"], strict=True)]),
         head["arena"],
         tuple([Message(text, None if i is None else lines[i], error) for text, i, error in head["messages"]]),
         tuple([head["symbols"][i] for i in head["calls"]]),

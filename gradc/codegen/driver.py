@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gradc.codegen.binary import ENTRY, Binary, Message
 from gradc.codegen.factor import WRITERS as FACTORIZATIONS
 from gradc.codegen.factor import Routine, factorization
-from gradc.codegen.jit import object_code
+from gradc.codegen.jit import object_codes, workers
 from gradc.codegen.loops import KernelCode
 from gradc.codegen.module import PARALLEL, Module
 from gradc.codegen.sorting import Sorting, sorting
@@ -35,9 +35,9 @@ CUBIC = frozenset({"matmul", "triangular_solve", *FACTORIZATIONS})
 
 
 class Generated(NamedTuple):
-    """What code generation gives: the module's text, its kernels, what the text alone does not tell."""
+    """What code generation gives: a module, its kernels, what its text alone does not tell."""
 
-    text: str
+    module: Module
     kernels: dict[str, KernelCode]
     arena: int
     messages: tuple[Message, ...]
@@ -50,9 +50,7 @@ def generate(graph: Graph, target: Target) -> Generated:
     module = Module(target)
     calls: list[str] = []
     arena = Driver(module, graph, ENTRY, calls).write("")
-    return Generated(
-        module.text(), module.kernels, arena, tuple(module.messages), tuple(calls), module.is_parallel
-    )
+    return Generated(module, module.kernels, arena, tuple(module.messages), tuple(calls), module.is_parallel)
 
 
 def compiled(graph: Graph, target: Target) -> Binary:
@@ -60,7 +58,7 @@ def compiled(graph: Graph, target: Target) -> Binary:
     made = generate(graph, target)
     places = [y.node.places[y.index] if y.node and y.node.places else None for y in graph.outputs]
     return Binary(
-        object_code(made.text, target),
+        object_codes(made.module.texts(workers()), target),
         made.arena,
         made.messages,
         made.calls,
@@ -118,6 +116,7 @@ class Driver:
         """Make a function of the lines so far."""
         head = f"define {linkage}void @{symbol}({parameters}) #1 {{"
         self.module.functions[symbol] = "\n".join([head, "entry:", *self.lines, "  ret void", "}"])
+        self.module.graphs[symbol] = None
         self.lines = []
 
     def table(self) -> None:

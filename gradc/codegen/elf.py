@@ -86,11 +86,11 @@ class Image:
             raise FormatError(f"not an object file that can be loaded: {error}") from error
         self.memory[:] = layout.bytes.data
         _protect(base, layout.writable, mmap.PROT_READ | mmap.PROT_EXEC)
-        self._symbols = {name: base + offset for name, offset in layout.symbols.items()}
+        self.symbols = {name: base + offset for name, offset in layout.symbols.items()}
+        """Where the functions of the file are."""
 
     def address(self, symbol: str) -> int:
-        """Where a function of the file is."""
-        return self._symbols[symbol]
+        return self.symbols[symbol]
 
 
 class _Layout:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import llvmlite.binding as llvm
 
 _lock = threading.Lock()
-"""Held while LLVM works: its passes are shared."""
+"""Held while LLVM's table of symbols is filled and read."""
 
 
 @lru_cache(maxsize=1)
@@ -45,29 +46,90 @@ def target_machine(target: Target, level: int = 2) -> llvm.TargetMachine:
 def object_code(text: str, target: Target | None = None, level: int = 2) -> bytes:
     """A module compiled to an object file."""
     target = target or host()
-    with _lock:
-        # Types and constants in a context of their own: what LLVM's global one has seen, it keeps for ever.
-        module = _llvm().parse_assembly(text, _llvm().create_context())
-        optimize(module, target)
-        return target_machine(target, level).emit_object(module)
+    # Types and constants in a context of their own: what LLVM's global one has seen, it keeps for ever.
+    module = _llvm().parse_assembly(text, _llvm().create_context())
+    optimize(module, target)
+    return _emitted(target_machine(target, level), module)
+
+
+def object_codes(texts: Sequence[str], target: Target | None = None) -> tuple[bytes, ...]:
+    """Modules compiled to object files, each by a thread of its own."""
+    files: list[bytes | BaseException] = [b""] * len(texts)
+
+    def compile(k: int) -> None:
+        try:
+            files[k] = object_code(texts[k], target)
+        except BaseException as error:
+            files[k] = error
+
+    helpers = [threading.Thread(target=compile, args=(k,)) for k in range(1, len(texts))]
+    for helper in helpers:
+        helper.start()
+    compile(0)
+    for helper in helpers:
+        helper.join()
+    for file in files:
+        if isinstance(file, BaseException):
+            raise file
+    return tuple([file for file in files if isinstance(file, bytes)])
+
+
+MOST = 4
+"""So many modules at most: what they share is compiled in each."""
+
+
+def workers() -> int:
+    """How many modules are worth compiling at the same time."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, MOST)
+
+
+def _unlocked(name: str) -> Callable[..., Any]:
+    """A function of LLVM without the lock that llvmlite puts around all of them.
+
+    LLVM's own rule is that a context, and what lives in it, belongs to one thread at a time. With an llvmlite
+    that is built in another way, threads take turns.
+    """
+    function = getattr(_llvm().ffi.lib, name)
+    return getattr(function, "_cfn", function)
+
+
+def _emitted(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> bytes:
+    """`machine.emit_object(module)`, beside other threads."""
+    library = _llvm().ffi.lib
+    with _llvm().ffi.OutputString() as error:
+        buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(library.LLVMPY_GetBufferStart(buffer), library.LLVMPY_GetBufferSize(buffer))
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 class Code:
-    """An object file as machine code, alive as long as this object is.
+    """Object files as machine code, alive as long as this object is.
 
-    `address(symbol)` gives a function's address. `outside` has the addresses of what the file names, but for
-    loops (`gradc.codegen.library`) and C's functions that move memory.
+    `address(symbol)` gives the address of a function of the first file, which may call functions of the
+    others. `outside` has the addresses of what the files name beyond that, but for loops
+    (`gradc.codegen.library`) and C's functions that move memory.
     """
 
-    def __init__(self, data: bytes, outside: Mapping[str, int] | None = None) -> None:
-        known = outside or {}
-        if elf.is_supported(data):
-            self._loaded = elf.Image(data, lambda name: known.get(name) or address_of(name))
-        else:
-            self._loaded = _Engine(data, known)
+    def __init__(
+        self, first: bytes, outside: Mapping[str, int] | None = None, others: Sequence[bytes] = ()
+    ) -> None:
+        files, known = (*others, first), dict(outside or {})
+        self._loaded: list[Any] = []
+        if not all(map(elf.is_supported, files)):
+            self._loaded.append(_Engine(files, known))
+            return
+        for data in files:
+            image = elf.Image(data, lambda name: known.get(name) or address_of(name))
+            known.update(image.symbols)
+            self._loaded.append(image)
 
     def address(self, symbol: str) -> int:
-        return self._loaded.address(symbol)
+        return self._loaded[-1].address(symbol)
 
 
 def address_of(name: str) -> int:
@@ -85,11 +147,12 @@ def _c() -> ctypes.CDLL:
 
 
 class _Engine:
-    """What `elf.Image` is, by LLVM's own loader, for systems and machines that the former does not know."""
+    """What `elf.Image` does, by LLVM's own loader, for systems and machines that the former does not know."""
 
-    def __init__(self, data: bytes, outside: Mapping[str, int]) -> None:
+    def __init__(self, files: Sequence[bytes], outside: Mapping[str, int]) -> None:
         llvm = _llvm()
-        loops = {name.decode() for name in re.findall(rf"{re.escape(library.PREFIX)}[\w.]+".encode(), data)}
+        loop = rf"{re.escape(library.PREFIX)}[\w.]+".encode()
+        loops = {name.decode() for data in files for name in re.findall(loop, data)}
         self._context = llvm.create_context()
         with _lock:
             for name, address in {**{name: address_of(name) for name in loops}, **outside}.items():
@@ -97,7 +160,8 @@ class _Engine:
             # llvmlite's own memory manager puts code and constants side by side.
             empty = llvm.parse_assembly("", self._context)
             self._engine = llvm.create_mcjit_compiler(empty, target_machine(host()), use_lmm=True)
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+            for data in files:
+                self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
             self._engine.finalize_object()
 
     def __del__(self) -> None:
@@ -115,13 +179,18 @@ def optimize(module: llvm.ModuleRef, target: Target) -> None:
     left over goes. LLVM's standard pipelines take several times as long and give no faster code (measured in
     benchmarks/pipelines.py).
     """
-    passes, builder = _passes(target)
-    passes.run(module, builder)
+    idle = _idle.setdefault(target, [])
+    passes, builder = idle.pop() if idle else _passes(target)
+    _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+    idle.append((passes, builder))
 
 
-@lru_cache(maxsize=8)
+_idle: dict[Target, list[tuple[llvm.ModulePassManager, llvm.PassBuilder]]] = {}
+"""Passes that no thread uses now: llvmlite does not free those of a pass manager, nor all of a builder."""
+
+
 def _passes(target: Target) -> tuple[llvm.ModulePassManager, llvm.PassBuilder]:
-    """Made once: llvmlite does not free the passes of a pass manager, nor all of a pass builder."""
+    """The passes, for one thread at a time."""
     options = _llvm().create_pipeline_tuning_options(speed_level=1)
     builder = _llvm().create_pass_builder(target_machine(target), options)
     passes = _llvm().create_new_module_pass_manager()
@@ -135,7 +204,6 @@ def _passes(target: Target) -> tuple[llvm.ModulePassManager, llvm.PassBuilder]:
 
 def assembly(text: str, target: Target) -> str:
     """The assembly of a module."""
-    with _lock:
-        module = _llvm().parse_assembly(text, _llvm().create_context())
-        optimize(module, target)
-        return target_machine(target).emit_assembly(module)
+    module = _llvm().parse_assembly(text, _llvm().create_context())
+    optimize(module, target)
+    return target_machine(target).emit_assembly(module)

@@ -21,6 +21,7 @@ from gradc.codegen.function import Function
 from gradc.codegen.library import elementwise
 from gradc.codegen.loops import Check, KernelCode
 from gradc.codegen.nests import lower_kernel
+from gradc.codegen.parts import parts
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
 from gradc.codegen.target import Target
@@ -58,6 +59,8 @@ class Module:
     functions: dict[str, str] = field(default_factory=dict)
     declarations: dict[str, str] = field(default_factory=dict)
     tables: dict[str, list[int]] = field(default_factory=dict)
+    graphs: dict[str, None] = field(default_factory=dict)
+    """The functions that run graphs, and their parts."""
     messages: list[Message] = field(default_factory=list)
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
@@ -123,8 +126,10 @@ class Module:
         return self.symbols[key]
 
     def uses_threads(self) -> None:
+        """Have the function that does chunks."""
         self.is_parallel = True
         self.functions.setdefault(PARALLEL, PARALLEL_TEXT)
+        self.graphs[PARALLEL] = None
 
     def task(self, symbol: str, pointers: int) -> None:
         """The form of a kernel that threads call: its pointers come in a table."""
@@ -162,6 +167,7 @@ class Module:
             "}",
         ]
         self.functions[f"{symbol}.task"] = "\n".join(lines)
+        self.graphs[f"{symbol}.task"] = None
 
     def product(self, node: Node) -> tuple[str, int]:
         """The symbol of a matrix product and its bytes of scratch."""
@@ -201,16 +207,21 @@ class Module:
             self.products[key] = symbol, made.scratch
         return *self.products[key], operands
 
-    def text(self) -> str:
+    def texts(self, count: int = 1) -> list[str]:
+        """The text of the module; or of several, of which the first has the functions that run graphs."""
+        functions = dict(zip(self.functions, _outlined(self.functions.values()), strict=True))
         attributes = [
             "attributes #0 = { alwaysinline nounwind willreturn }",
             "attributes #1 = { nounwind noinline }",
             "attributes #2 = { noinline }",
         ]
         head = f'target triple = "{self.target.triple}"'
-        tables = [_table(name, words) for name, words in self.tables.items()]
-        declarations = "\n".join([*self.declarations.values(), *tables])
-        return "\n\n".join([head, *_outlined(self.functions.values()), declarations, *attributes]) + "\n"
+        declarations = "\n".join(self.declarations.values())
+        tables = "\n".join([_table(name, words) for name, words in self.tables.items()])
+        return [
+            "\n\n".join([head, *group, declarations, *([] if k else [tables]), *attributes]) + "\n"
+            for k, group in enumerate(parts(functions, self.graphs, count))
+        ]
 
 
 def _table(name: str, words: list[int]) -> str:

@@ -50,7 +50,7 @@ class Executable:
         allowed: int | None = 1,
     ) -> None:
         self.binary = binary
-        self.code = Code(binary.code)
+        self.code = Code(binary.code[0], others=binary.code[1:])
         self.address = self.code.address(ENTRY)
         self.memory = binary.arena
         self.kernels = binary.calls
@@ -145,17 +145,21 @@ class Executable:
 
     @property
     def llvm(self) -> str:
-        return self._generated().text
+        return self._text()
 
     @property
     def assembly(self) -> str:
-        return assembly(self._generated().text, host())
+        return assembly(self._text(), host())
 
     def _generated(self) -> Generated:
         """The texts, which nobody keeps: they are long, and few ask for them."""
         from gradc.codegen.driver import generate
 
         return generate(self.graph, host())
+
+    def _text(self) -> str:
+        (text,) = self._generated().module.texts()
+        return text
 
     def dump(self, stage: str) -> str:
         """The text of a stage after planning: "loops", "llvm" or "asm"."""

@@ -139,10 +139,6 @@ def leaves_of(program: Executable, seed: int = 0) -> list[np.ndarray]:
     ]
 
 
-def object_code(program: Executable) -> bytes:
-    return program.binary.code
-
-
 class Elf:
     """Sections, symbols and relocations of a 64-bit object file."""
 
@@ -173,23 +169,36 @@ class Elf:
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_object_code_stands_alone(name: str):
-    elf = Elf(object_code(executable(name)))
-    undefined = {symbol for symbol, _, _, section in elf.symbols if section == UNDEFINED and symbol}
+    files = [Elf(data) for data in executable(name).binary.code]
+    symbols = [symbol for elf in files for symbol in elf.symbols]
+    undefined = {symbol for symbol, _, _, section in symbols if section == UNDEFINED and symbol}
+    visible = [{s for s, binding, _, at in elf.symbols if binding and at != UNDEFINED} for elf in files]
+    assert visible[0] == {ENTRY} and len(set().union(*visible)) == sum(map(len, visible))
     named = {symbol for symbol in undefined if LOOP.fullmatch(symbol)}
-    assert undefined - named <= LIBRARY
+    assert undefined - named - set().union(*visible[1:]) <= LIBRARY
     assert named == symbols_in(executable(name).llvm)
     assert named or name != "factors"
-    assert {s for s, binding, _, section in elf.symbols if binding and section != UNDEFINED} == {ENTRY}
     assert not [
         s
-        for s, _, kind, section in elf.symbols
+        for s, _, kind, section in symbols
         if kind == OBJECT or (kind != FILE and section in (ABSOLUTE, COMMON))
     ]
     write = 1
-    assert not [section for section, flags, size in elf.sections if flags & write and size], (
-        "data to write to"
-    )
-    assert {kind for kind, _ in elf.relocations} <= PC_RELATIVE, "an absolute address"
+    assert not [section for elf in files for section, flags, size in elf.sections if flags & write and size]
+    assert {kind for elf in files for kind, _ in elf.relocations} <= PC_RELATIVE, "an absolute address"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_modules_side_by_side_compute_the_same(name: str, count: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gradc.codegen.parts.LEAST", 1)
+    monkeypatch.setattr("gradc.codegen.driver.workers", lambda: count)
+    program = load(GRAPHS[name]())
+    if name in ("network", "factors"):
+        assert len(program.binary.code) == count
+    leaves = leaves_of(program)
+    for a, b in zip(program.run(leaves), executable(name).run(leaves), strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("name", GRAPHS)

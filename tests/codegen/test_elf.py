@@ -183,9 +183,16 @@ def test_damaged_files_are_errors_or_harmless():
 
 def test_what_is_loaded_is_what_llvm_loads(monkeypatch: pytest.MonkeyPatch):
     text = "define i64 @f(i64 %x) {\n  %y = mul i64 %x, 3\n  ret i64 %y\n}"
-    data = object_code(text)
-    assert function(Code(data), "f", ctypes.c_int64)(14) == 42
-    assert isinstance(Code(data)._loaded, elf.Image)
+    first = "declare i64 @f(i64)\ndefine i64 @g(i64 %x) {\n  %y = call i64 @f(i64 %x)\n  ret i64 %y\n}"
+    data, caller = object_code(text), object_code(first)
+
+    def loaded(kind: type) -> None:
+        code = Code(data)
+        assert [type(x) for x in code._loaded] == [kind]
+        assert function(code, "f", ctypes.c_int64)(14) == 42
+        code = Code(caller, others=[data])
+        assert function(code, "g", ctypes.c_int64)(15) == 45
+
+    loaded(elf.Image)
     monkeypatch.setattr(elf, "is_supported", lambda data: False)
-    assert isinstance(Code(data)._loaded, jit._Engine)
-    assert function(Code(data), "f", ctypes.c_int64)(14) == 42
+    loaded(jit._Engine)
