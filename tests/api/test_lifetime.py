@@ -284,7 +284,7 @@ def compile_one(k: int) -> list[weakref.ref[Any]]:
     f.value_and_grad(x3, x3)
     special, _ = f._function.specialize((x3, x3), {})
     executable = special["value_and_grad"].executable
-    return [weakref.ref(x) for x in (f, executable, executable.code, executable.code._loaded)]
+    return [weakref.ref(x) for x in (f, executable, executable.code, *executable.code._loaded)]
 
 
 def test_code_is_freed_with_its_function() -> None:
