@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# The suite compiles what it tests: tests of the cache have one of their own.
+os.environ["GRADC_CACHE_DIR"] = "0"
 
 CASES, EVERY = 4, 8
 """Of the cases of one test, the quick tier runs so many, and then each so-manieth."""

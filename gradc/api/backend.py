@@ -31,10 +31,16 @@ class Options:
 
 
 class Observer(pipeline.Observer, Protocol):
-    """Is told of every pass, rule and generated code of a compilation."""
+    """Is told of every pass, rule and generated code of a compilation, and of what comes from the cache.
+
+    One that `wants_stages` gets them, whatever there is in the cache.
+    """
 
     @property
+    def wants_stages(self) -> bool: ...
+    @property
     def wants_code(self) -> bool: ...
+    def cache(self, text: str) -> None: ...
     def code(self, name: str, kind: str, text: str) -> None: ...
 
 
@@ -57,22 +63,42 @@ def build(
     options: Options,
     observer: Observer | None = None,
     donate: Mapping[int, int] | None = None,
+    derive: Callable[[Observer | None], Graph] | None = None,
+    recipe: str = "",
 ) -> Executable:
     """Compile a graph (of a value, or with its gradients) to something that runs.
 
-    An `observer` that is passed has been told of the stages up to "grad". `donate` maps outputs to inputs
-    whose memory they may take over: see `gradc.passes.plan_memory`.
+    `derive`, which `recipe` describes, gives the graph that goes through the pipeline in place of `graph`,
+    from which it is made: what is in the cache (`gradc.api.cached`) needs neither. An `observer` that is
+    passed is told by `derive` of the stages up to "grad". `donate` maps outputs to inputs whose memory they
+    may take over: see `gradc.passes.plan_memory`.
     """
-    from gradc.runtime.executable import load  # with LLVM, which takes time to load
+    from gradc.api.cached import Cached
+    from gradc.runtime.executable import Executable, load
 
-    if observer is None and (observer := observe()) is not None:
-        observer.stage("grad", graph, 0.0)
-    planned = pipeline.run(graph, fast_math=options.fast_math, donate=donate, observer=observer)
+    if observer is None:
+        observer = observe()
+
+    def planned(observer: Observer | None = None) -> Graph:
+        source = graph if derive is None else derive(observer)
+        if derive is None and observer is not None:
+            observer.stage("grad", graph, 0.0)
+        return pipeline.run(source, fast_math=options.fast_math, donate=donate, observer=observer)
+
+    cached = Cached(
+        graph, f"{recipe} {options.fast_math} {sorted(donate.items()) if donate else ''}", observer
+    )
+    if observer is None or not observer.wants_stages:
+        executable = cached.load(lambda binary: Executable(binary, graph.constants, planned, options.threads))
+        if executable is not None:
+            return executable
+    final = planned(observer)
     start = time.perf_counter()
-    executable = load(planned, threads=options.threads)
+    executable = load(final, threads=options.threads)
     if observer is not None:
-        observer.stage("codegen", planned, time.perf_counter() - start)
-    if observer is not None and observer.wants_code:
-        for kind in ("loops", "llvm", "asm"):
-            observer.code(graph.name, kind, executable.dump(kind))
+        observer.stage("codegen", final, time.perf_counter() - start)
+        if observer.wants_code:
+            for kind in ("loops", "llvm", "asm"):
+                observer.code(graph.name, kind, executable.dump(kind))
+    cached.keep(executable.binary)
     return executable

@@ -119,9 +119,8 @@ class Function:
                     assert more != positions, "the trace asks for values that it has"
                     self.splits[key] = more
                     continue
-                special = self._specialization(traced, inputs, treedef)
+                special = self._specialization(traced, inputs, treedef, time.perf_counter() - start)
                 special.program.check_result()
-                special.seconds = time.perf_counter() - start
                 self._forget_with(key, full, leaves)
                 self.table[full] = special
                 self._warn_of_variants(full, inputs, names)
@@ -135,6 +134,7 @@ class Function:
         traced: Traced,
         leaves: list[Input | Static],
         treedef: tree.TreeDef,
+        seconds: float,
     ) -> Specialization:
         """Of the arguments, only types and places are kept."""
         count = itertools.count()
@@ -152,7 +152,7 @@ class Function:
             traced.effects,
         )
         valued = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Input) and leaf.value is not None]
-        return Specialization(program, self.options, treedef, valued)
+        return Specialization(program, self.options, treedef, valued, seconds)
 
     def _forget_with(self, key: tuple[Hashable, ...], full: Hashable, leaves: list[Any]) -> None:
         """Drop the specialization when a static object that it is for has died."""

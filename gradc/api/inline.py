@@ -31,7 +31,8 @@ def inline_call(function: Function, mode: str, args: tuple[Any, ...], kwargs: di
     targets = function.parameters.targets(function.wrt)
     program, inputs = _program(function.fn, function.parameters, targets, args, kwargs)
     program.wrt, program.has_aux = function.wrt, function.has_aux
-    graph, shape = program.build(mode)
+    wanted = program.wanted(mode)
+    graph, shape = program.build(wanted), wanted.shape
     return template(shape).fill(apply_graph(graph, inputs))
 
 

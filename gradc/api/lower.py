@@ -53,7 +53,7 @@ class Lowered:
         if stage == "traced":
             program = self._special.program
             return program.whole if self.of == VALUE else program.graph
-        graph, _ = self._special.graph(self.of)
+        graph = self._special.graph(self.of)
         return backend.run_stages(graph, self._special.options, stage)
 
     def dump(self, stage: str = "optimized") -> str:

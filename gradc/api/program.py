@@ -54,6 +54,24 @@ def template(shape: Any) -> Template:
     return Template(treedef, leaves)
 
 
+class Gradient(NamedTuple):
+    """Of which output (None: of a number that is known) a gradient is taken, with respect to which inputs.
+
+    `keep` are the outputs that come before the gradients.
+    """
+
+    loss: int | None
+    wrt: list[int]
+    keep: list[int]
+
+
+class Wanted(NamedTuple):
+    """What a mode returns, a tree with `Output`s, and the gradient that it takes."""
+
+    shape: Any
+    gradient: Gradient | None = None
+
+
 @dataclass
 class Program:
     """A traced function, where its arguments enter the graph, and what gradients are taken for.
@@ -102,40 +120,44 @@ class Program:
                     "return arrays and numbers, in tuples, lists, dicts, NamedTuples or dataclasses",
                 )
 
-    def build(self, mode: str, graph: Graph | None = None) -> tuple[Graph, Any]:
-        """The graph of a mode, and the tree that it returns, with `Output`s.
+    def wanted(self, mode: str) -> Wanted:
+        """What a mode asks of the graph, and the tree that it returns, with `Output`s.
 
-        For the value of a function that changes its arguments that is `(value, effect)`. `graph` stands for
-        `whole`, if passes have made it better. Errors: `ShapeError` or
-        `TraceError`, at the function's `def`, where there is no loss to differentiate; `ArgumentError` for
-        `wrt`.
+        For the value of a function that changes its arguments that is `(value, effect)`. Errors:
+        `ShapeError` or `TraceError`, at the function's `def`, where there is no loss to differentiate;
+        `ArgumentError` for `wrt`.
         """
-        graph = graph or self.whole
         value = self.value()
         if mode == VALUE:
-            return graph, (value if self.effects is None else (value, self.effect()))
-        graph = graph.replace(outputs=graph.outputs[: len(self.graph.outputs)])
+            return Wanted(value if self.effects is None else (value, self.effect()))
         loss = self.loss(value)
-        keep = list(range(len(graph.outputs)))
+        keep = list(range(len(self.graph.outputs)))
         if mode == GRAD:
             aux = template(value[1]).leaves if self.has_aux else []
             keep = sorted({x.number for x in aux if type(x) is Output})
         wrt: list[int] = []
         gradients = tuple([self.gradient_tree(t, wrt, len(keep)) for t in self.parameters.targets(self.wrt)])
         gradient = gradients if isinstance(self.wrt, tuple) else gradients[0]
-        if loss is None:
-            graph = _constant_grad(graph, wrt, keep)
-        else:
-            graph = grad(graph, wrt, loss=loss.number, keep=keep)
+        taken = Gradient(None if loss is None else loss.number, wrt, keep)
         if mode == VALUE_AND_GRAD:
-            return graph, (value, gradient)
-        if self.has_aux:
-            places = {number: Output(i) for i, number in enumerate(keep)}
-            return graph, (
-                gradient,
-                tree.map(lambda x: places[x.number] if type(x) is Output else x, value[1]),
-            )
-        return graph, gradient
+            return Wanted((value, gradient), taken)
+        if not self.has_aux:
+            return Wanted(gradient, taken)
+        places = {number: Output(i) for i, number in enumerate(keep)}
+        aux = tree.map(lambda x: places[x.number] if type(x) is Output else x, value[1])
+        return Wanted((gradient, aux), taken)
+
+    def build(self, wanted: Wanted, graph: Graph | None = None) -> Graph:
+        """The graph that does what is wanted; `graph` stands for `whole`, if passes have made it
+        better."""
+        graph = graph or self.whole
+        if wanted.gradient is None:
+            return graph
+        loss, wrt, keep = wanted.gradient
+        graph = graph.replace(outputs=graph.outputs[: len(self.graph.outputs)])
+        if loss is None:
+            return _constant_grad(graph, wrt, keep)
+        return grad(graph, wrt, loss=loss, keep=keep)
 
     def loss(self, value: Any) -> Output | None:
         """The output that is the loss; None if it is a constant. Errors: as for `build`."""
@@ -170,7 +192,7 @@ class Program:
     def is_differentiable(self) -> bool:
         """Whether a gradient can be asked for."""
         try:
-            self.build(VALUE_AND_GRAD)
+            self.build(self.wanted(VALUE_AND_GRAD))
         except (TraceError, ShapeError, ArgumentError):
             return False
         return True

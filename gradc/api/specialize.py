@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradc.api import backend
 from gradc.api.backend import Observer, Options
 from gradc.api.forms import form_of, structure_of
-from gradc.api.program import VALUE, Program, template
+from gradc.api.program import VALUE, Program, Wanted, template
 from gradc.api.signature import Parameters, kind_of, native_leaf
 from gradc.ir.graph import Graph
 from gradc.runtime.entry_spec import MISS, Entry, Form, LeafSpec
@@ -70,6 +70,30 @@ class Native:
         return self._plans[kinds]
 
 
+class Stages:
+    """The graphs that lead from a traced one to those of its modes; what modes share is made once.
+
+    `seconds` is how long the trace took.
+    """
+
+    def __init__(self, program: Program, seconds: float) -> None:
+        self._program = program
+        self._seconds = seconds
+        self._stable: Graph | None = None
+
+    def graph(self, wanted: Wanted, observer: Observer | None = None) -> Graph:
+        """The graph that does what is wanted, stabilized before its gradient is taken."""
+        if self._stable is None:
+            if observer is not None:
+                observer.stage("traced", self._program.whole, self._seconds)
+            self._stable = backend.stabilize(self._program.whole, observer)
+        start = time.perf_counter()
+        graph = self._program.build(wanted, self._stable)
+        if observer is not None:
+            observer.stage("grad", graph, time.perf_counter() - start)
+        return graph
+
+
 class Specialization:
     """The program of one signature, and its native functions by mode. `positions`: the traced leaves.
 
@@ -82,18 +106,17 @@ class Specialization:
         options: Options,
         treedef: tree.TreeDef,
         valued: Sequence[int],
+        seconds: float = 0.0,
     ) -> None:
         self.program = program
+        self._stages = Stages(program, seconds)
         self.options = options
         self.positions = [i for i, position in enumerate(program.inputs) if position is not None]
         self.treedef = treedef
-        self.seconds = 0.0
-        """How long the trace took."""
         self.valued = frozenset(valued)
         self._all = len(self.positions) == len(program.inputs)
         self._lock = threading.RLock()
         self._natives: dict[str, Native] = {}
-        self._stable: Graph | None = None
 
     def __getitem__(self, mode: str) -> Native:
         """The compiled code of a mode, made when it is first asked for."""
@@ -102,10 +125,16 @@ class Specialization:
             with self._lock:
                 native = self._natives.get(mode)
                 if native is None:
-                    observer = backend.observe()
-                    graph, shape = self.graph(mode, observer)
-                    native = Native(backend.build(graph, self.options, observer), shape)
-                    self._natives[mode] = native
+                    wanted = self.program.wanted(mode)
+                    observer, stages = backend.observe(), self._stages
+                    executable = backend.build(
+                        self.program.whole,
+                        self.options,
+                        observer,
+                        derive=lambda observer: stages.graph(wanted, observer),
+                        recipe=repr(wanted.gradient),
+                    )
+                    native = self._natives[mode] = Native(executable, wanted.shape)
         return native
 
     def changes(self, mode: str) -> bool:
@@ -126,14 +155,6 @@ class Specialization:
 
         return self[mode].plan(self.given(leaves), form)
 
-    def graph(self, mode: str, observer: Observer | None = None) -> tuple[Graph, Any]:
-        """The graph of a mode, stabilized and with its gradients, and the tree that it returns."""
-        if self._stable is None:
-            if observer is not None:
-                observer.stage("traced", self.program.whole, self.seconds)
-            self._stable = backend.stabilize(self.program.whole, observer)
-        start = time.perf_counter()
-        graph, shape = self.program.build(mode, self._stable)
-        if observer is not None:
-            observer.stage("grad", graph, time.perf_counter() - start)
-        return graph, shape
+    def graph(self, mode: str) -> Graph:
+        """The graph of a mode, stabilized and with its gradients."""
+        return self._stages.graph(self.program.wanted(mode))

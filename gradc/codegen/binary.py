@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gradc.ir.errors import Source
@@ -23,8 +21,7 @@ class Message(NamedTuple):
     error: str
 
 
-@dataclass(frozen=True)
-class Binary:
+class Binary(NamedTuple):
     """Object files, the first with function `ENTRY`: it takes `inputs`, captured arrays, and `arena` bytes.
 
     The statuses 1, 2, ... mean `messages`; `calls` is what runs, in order, `captured` the arrays by name.
@@ -45,58 +42,76 @@ class Binary:
 
 
 def pack(binary: Binary, lines: Sequence[Source], arrays: Sequence[str]) -> bytes:
-    """A binary as bytes: a line of JSON, then the object files.
+    """A binary as bytes: lines of text, an empty one, the object files.
 
-    Lines and captured arrays are told by their numbers among those of the traced graph, so that the bytes
-    serve another function which differs in them only. Errors: `ValueError` for a line that is not there.
+    A line is a word and what it says. Lines of code and captured arrays are told by their numbers among those
+    of the traced graph, so that the bytes serve another function which differs in them only. (JSON would take
+    as long to import as all else takes to be read.) Errors: `ValueError` for a line that is not there.
     """
-    kinds = list(dict.fromkeys(map(str, (*binary.inputs, *binary.outputs))))
-    calls = list(dict.fromkeys(binary.calls))
-    head = {
-        "arena": binary.arena,
-        "messages": [
-            (m.text, None if m.source is None else lines.index(m.source), m.error) for m in binary.messages
-        ],
-        "symbols": calls,
-        "calls": _numbers(binary.calls, calls),
-        "types": kinds,
-        "inputs": _numbers(map(str, binary.inputs), kinds),
-        "outputs": _numbers(map(str, binary.outputs), kinds),
-        "captured": [arrays.index(name) for name in binary.captured],
-        "over": [(y, x) for y, x in enumerate(binary.over) if x is not None],
-        "parallel": binary.is_parallel,
-        "work": binary.work,
-        "sizes": [len(code) for code in binary.code],
-    }
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(binary.code)
+    kinds = list(dict.fromkeys((*binary.inputs, *binary.outputs)))
+    symbols = list(dict.fromkeys(binary.calls))
+    head = [
+        f"arena {binary.arena}",
+        f"work {binary.work}",
+        f"parallel {int(binary.is_parallel)}",
+        f"types {';'.join(map(str, kinds))}",
+        f"inputs {_numbers(binary.inputs, kinds)}",
+        f"outputs {_numbers(binary.outputs, kinds)}",
+        f"symbols {' '.join(symbols)}",
+        f"calls {_numbers(binary.calls, symbols)}",
+        f"captured {_numbers(binary.captured, arrays)}",
+        f"sizes {' '.join([str(len(code)) for code in binary.code])}",
+        f"over {' '.join([f'{y} {x}' for y, x in enumerate(binary.over) if x is not None])}",
+    ]
+    for text, source, error in binary.messages:
+        line = -1 if source is None else lines.index(source)
+        head.append(f"message {line} {error} {text.replace('%', '%25').replace(chr(10), '%0A')}")
+    return "\n".join([*head, "", ""]).encode() + b"".join(binary.code)
 
 
 def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binary:
-    """The binary of bytes that `pack` made. Errors: `ValueError`, `LookupError`, `TypeError` for others."""
-    text, _, code = data.partition(b"\n")
-    head: dict[str, Any] = json.loads(text)
-    kinds = [parse_type(kind) for kind in head["types"]]
-    ends = list(itertools.accumulate(head["sizes"]))
+    """The binary of bytes that `pack` made. Errors: `ValueError`, `LookupError` for others."""
+    head, _, code = data.partition(b"\n\n")
+    said: dict[str, str] = {}
+    messages: list[Message] = []
+    for row in head.decode().split("\n"):
+        word, _, rest = row.partition(" ")
+        if word == "message":
+            line, error, text = rest.split(" ", 2)
+            source = lines[int(line)] if int(line) >= 0 else None
+            messages.append(Message(text.replace("%0A", "\n").replace("%25", "%"), source, error))
+        else:
+            said[word] = rest
+    numbers = {word: [int(n) for n in said[word].split()] for word in NUMBERS}
+    kinds = [parse_type(kind) for kind in said["types"].split(";") if kind]
+    symbols = said["symbols"].split()
+    over: list[int | None] = [None] * len(numbers["outputs"])
+    for y, x in zip(numbers["over"][::2], numbers["over"][1::2], strict=True):
+        over[y] = x
+    ends = list(itertools.accumulate(numbers["sizes"]))
     if not ends or ends[-1] != len(code):
         raise ValueError(f"{len(code)} bytes of object code in place of {ends[-1:]}")
-    over: list[int | None] = [None] * len(head["outputs"])
-    for y, x in head["over"]:
-        over[y] = x
     return Binary(
-        tuple([code[end - size : end] for end, size in zip(ends, head["sizes"], strict=True)]),
-        head["arena"],
-        tuple([Message(text, None if i is None else lines[i], error) for text, i, error in head["messages"]]),
-        tuple([head["symbols"][i] for i in head["calls"]]),
-        tuple([kinds[i] for i in head["inputs"]]),
-        tuple([kinds[i] for i in head["outputs"]]),
-        tuple([str(arrays[i]) for i in head["captured"]]),
+        tuple([code[end - size : end] for end, size in zip(ends, numbers["sizes"], strict=True)]),
+        int(said["arena"]),
+        tuple(messages),
+        tuple([symbols[i] for i in numbers["calls"]]),
+        tuple([kinds[i] for i in numbers["inputs"]]),
+        tuple([kinds[i] for i in numbers["outputs"]]),
+        tuple([arrays[i] for i in numbers["captured"]]),
         tuple(over),
-        head["parallel"],
-        head["work"],
+        said["parallel"] == "1",
+        int(said["work"]),
     )
 
 
-def _numbers(things: Any, known: list[str]) -> list[int]:
-    """Where each of some things stands among the known ones."""
+NUMBERS = ("inputs", "outputs", "calls", "captured", "over", "sizes")
+"""The words that are followed by numbers."""
+
+
+def _numbers(things: Sequence[Any], known: Sequence[Any]) -> str:
+    """Where each of some things stands among the known ones. Errors: `ValueError` if it does not."""
     places = {thing: i for i, thing in enumerate(known)}
-    return [places[thing] for thing in things]
+    if not all(thing in places for thing in things):
+        raise ValueError("it is not among them")
+    return " ".join([str(places[thing]) for thing in things])

@@ -15,6 +15,7 @@ import ctypes
 import functools
 import mmap
 import os
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -62,11 +63,9 @@ class FormatError(ValueError):
     """Bytes that are not an object file of the kind that is understood here."""
 
 
-def is_supported(data: bytes) -> bool:
-    """Whether this is an object file that can be loaded here, on this system."""
-    return (
-        os.name == "posix" and data[: len(MAGIC)] == MAGIC and int.from_bytes(data[18:20], "little") == X86_64
-    )
+def runs_here() -> bool:
+    """Whether this system and this machine run what is loaded here."""
+    return sys.platform == "linux" and os.uname().machine == "x86_64" and sys.maxsize > 1 << 32
 
 
 class Image:
@@ -100,6 +99,8 @@ class _Layout:
     """
 
     def __init__(self, data: bytes) -> None:
+        if data[: len(MAGIC)] != MAGIC or int.from_bytes(data[18:20], "little") != X86_64:
+            raise FormatError("not an object file for x86-64")
         start, count = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
         self.data = data
         self.sections = np.frombuffer(data, SECTION, count, start)
@@ -111,8 +112,10 @@ class _Layout:
         loaded = (flags & ALLOCATE != 0) & (kinds != UNWIND)
         self.relocated = [i for i in np.flatnonzero(kinds == RELOCATIONS) if loaded[self.sections[i]["info"]]]
         named = [self._array(i, RELOCATION)["info"] >> 32 for i in self.relocated]
-        used = np.unique(np.concatenate([*named, np.zeros(0, np.uint64)])).astype(np.int64)
-        self.used = used[used > 0]
+        is_used = np.zeros(len(self.table), bool)
+        for symbols in named:
+            is_used[symbols.astype(np.int64)] = True
+        self.used = np.flatnonzero(is_used[1:]) + 1
         external = [i for i in self.used if not self.table[i]["section"]]
         self.outside = [self._name(i) for i in external]
 

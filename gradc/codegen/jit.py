@@ -120,7 +120,7 @@ class Code:
     ) -> None:
         files, known = (*others, first), dict(outside or {})
         self._loaded: list[Any] = []
-        if not all(map(elf.is_supported, files)):
+        if not elf.runs_here():
             self._loaded.append(_Engine(files, known))
             return
         for data in files:

@@ -61,6 +61,16 @@ class Debug:
         if self.folder is not None:
             self._write(name, {"llvm": "llvm.ll", "asm": "asm.s"}.get(kind, f"{kind}.txt"), text + "\n")
 
+    def cache(self, text: str) -> None:
+        """What is to be said of the cache."""
+        if self.level >= SUMMARY:
+            self._say(f"{'cache':<16} {text}")
+
+    @property
+    def wants_stages(self) -> bool:
+        """Whether passes are to run even if the cache has what they lead to."""
+        return self.level >= GRAPHS or self.folder is not None
+
     @property
     def wants_code(self) -> bool:
         """Whether `code` should be called: assembly takes time to make."""

@@ -127,11 +127,14 @@ make_python_entry = functools.partial(make_entry, native=False)
 def native_routine() -> Routine | None:
     """The native routine, compiled and tried out at first use; `None`, with a warning, if that fails."""
     from gradc.runtime.entry_routine import Routine
-    from gradc.runtime.entry_trial import try_out
 
     try:
         routine = Routine()
-        try_out(routine)
+        if routine.is_new:
+            from gradc.runtime.entry_trial import try_out
+
+            try_out(routine)
+            routine.keep()
     except Exception as error:
         warnings.warn(f"calls of compiled functions are slower than they could be: {error}", stacklevel=3)
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import re
 import struct
 from typing import Any, Final, cast
 
@@ -19,7 +18,7 @@ from gradc.runtime import entry_text
 from gradc.runtime.buffers import address_of
 from gradc.runtime.entry_plan import make_plan
 from gradc.runtime.entry_spec import MISS, Call, Entry, flat_form
-from gradc.runtime.forever import keep_forever
+from gradc.runtime.forever import keep, keep_forever, kept
 from gradc.runtime.pool import pool
 
 NUMPY_ABI: Final = 0x02000000
@@ -57,12 +56,28 @@ class Routine:
         fault = layout_fault()
         if fault:
             raise RuntimeError(fault)
-        text = entry_text.plain_llvm()
-        names = re.findall(r"^declare .*@(\w+)\(", text, re.MULTILINE)
-        self.code = Code(object_code(text, level=0), {name: api_address(name) for name in names})
+        rows = entry_text.DECLARATIONS.splitlines()
+        names = [row.split("@")[1].split("(")[0] for row in rows if row.startswith("declare")]
+        outside = {name: api_address(name) for name in names}
+        self._key = f"{entry_text.DECLARATIONS}{entry_text.ROUTINE}{entry_text.TREES}{entry_text.FIELDS}"
+        code, self._new = kept(self._key, outside), b""
+        if code is None:
+            self._new = object_code(entry_text.plain_llvm(), level=0)
+            code = Code(self._new, outside)
+        self.code = code
         keep_forever(self.code)
         self.address = self.code.address("entry")
         self.methods: dict[tuple[str, str], MethodDef] = {}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it does not come from the cache, where it is kept for the Python, the NumPy and the machine
+        that it was tried out with."""
+        return bool(self._new)
+
+    def keep(self) -> None:
+        """Put the routine into the cache: it was tried out."""
+        keep(self._key, self._new)
 
     def function(self, state: list[Any], name: str, doc: str) -> Entry:
         """A built-in function with the given state: a tuple of plans, and what to call if none fits."""

@@ -82,6 +82,8 @@ declare ptr @take(i64)
 declare void @give(ptr)
 """
 
+DECLARATIONS: Final = PYTHON_API + NUMPY_API + POOL_API
+
 ALIGNED_C_ORDER: Final = 0x0101
 """NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS"""
 
@@ -423,7 +425,7 @@ done:
 
 def plain_llvm() -> str:
     """The whole module as plain LLVM."""
-    return expand(PYTHON_API + NUMPY_API + POOL_API + ROUTINE + TREES)
+    return expand(DECLARATIONS + ROUTINE + TREES)
 
 
 def expand(text: str) -> str:

@@ -13,9 +13,7 @@ import pytest
 from gradc.codegen import elf, jit
 from gradc.codegen.jit import Code, object_code
 
-pytestmark = pytest.mark.skipif(
-    not elf.is_supported(object_code("define void @f() {\n  ret void\n}")), reason="not x86-64 Linux"
-)
+pytestmark = pytest.mark.skipif(not elf.runs_here(), reason="not x86-64 Linux")
 
 REFERENCES = """
 @counter = internal global i64 5
@@ -103,7 +101,7 @@ def function(code: Code, name: str, *types: type, result: type = ctypes.c_int64)
 def test_references_of_every_kind(level: int, loader: str, monkeypatch: pytest.MonkeyPatch):
     data = object_code(REFERENCES, level=level)
     if loader == "llvm":
-        monkeypatch.setattr(elf, "is_supported", lambda data: False)
+        monkeypatch.setattr(elf, "runs_here", lambda: False)
     for _ in range(2):  # each with data of its own
         code = Code(data, OUTSIDE)
         count = function(code, "count")
@@ -194,5 +192,5 @@ def test_what_is_loaded_is_what_llvm_loads(monkeypatch: pytest.MonkeyPatch):
         assert function(code, "g", ctypes.c_int64)(15) == 45
 
     loaded(elf.Image)
-    monkeypatch.setattr(elf, "is_supported", lambda data: False)
+    monkeypatch.setattr(elf, "runs_here", lambda: False)
     loaded(jit._Engine)
