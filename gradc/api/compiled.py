@@ -29,12 +29,17 @@ class Front(list[Any]):
     As a list it is the state of the native function: the plans, and what takes all other calls.
     """
 
-    __slots__ = ("function", "mode")
+    __slots__ = ("compiled", "function", "mode")
 
-    def __init__(self, function: Function, mode: str) -> None:
+    def __init__(self, compiled: Compiled, mode: str) -> None:
         super().__init__([(), self.slow])
-        self.function = function
+        self.compiled = compiled
+        self.function = compiled._function
         self.mode = mode
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Native functions are pickled as attributes of this: let it come back as what has them."""
+        return _itself, (self.compiled,)
 
     def native(self) -> Callable[..., Any]:
         """The function; where there can be no native one, the slow call itself."""
@@ -55,6 +60,10 @@ class Front(list[Any]):
         if plan is not None and not any(plan is known for known in plans):
             self[0] = (plan, *plans[: RECENT - 1])
         return result
+
+
+def _itself(compiled: Compiled) -> Compiled:
+    return compiled
 
 
 DOCS = {
@@ -90,15 +99,15 @@ class Compiled:
 
     @functools.cached_property
     def value_and_grad(self) -> Callable[..., Any]:
-        return Front(self._function, VALUE_AND_GRAD).native()
+        return Front(self, VALUE_AND_GRAD).native()
 
     @functools.cached_property
     def grad(self) -> Callable[..., Any]:
-        return Front(self._function, GRAD).native()
+        return Front(self, GRAD).native()
 
     @functools.cached_property
     def _value(self) -> Callable[..., Any]:
-        return Front(self._function, VALUE).native()
+        return Front(self, VALUE).native()
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -276,11 +285,13 @@ def compile(
             f"gradc.compile takes a function, not {fn!r:.60}", caller(), "@gradc.compile above a def"
         )
     if threads is None and (given := os.environ.get("GRADC_THREADS", "").strip()):
-        threads = int(given) if given.isdecimal() else 0
+        threads = int(given) if given.isascii() and given.isdecimal() else 0
+        if threads < 1:
+            raise ArgumentError(
+                f"GRADC_THREADS={given} is no number of threads", caller(), "GRADC_THREADS=1 or more"
+            )
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise ArgumentError(
-            f"threads={threads!r} is no number of threads", caller(), "threads=1 or more; so GRADC_THREADS"
-        )
+        raise ArgumentError(f"threads={threads!r} is no number of threads", caller(), "threads=1 or more")
     if isinstance(fn, Compiled | BoundCompiled):
         fn = fn.__gradc_original__
     options = Options(threads=threads, fast_math=bool(fast_math))
