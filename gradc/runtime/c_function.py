@@ -142,7 +142,7 @@ def c_function(executable: Executable, signature: str) -> Any:
     code = Code(object_code(text), {name: at for name, at in outside.items() if f"@{name}(" in text})
     prototype = ctypes.CFUNCTYPE(result.ctypes, *[p.ctypes for p in parameters])
     function = prototype(code.address("adapter"))
-    function.owner = code, executable
+    function.owner = code, executable  # pyright: ignore[reportAttributeAccessIssue]
     return function
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,10 @@ import pytest
 import gradc
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="posix only")
+
+
+HERE = {**os.environ, "PYTHONPATH": str(Path(gradc.__file__).parents[1])}
+"""The environment of programs elsewhere that import this gradc."""
 
 
 def in_a_process(code: str, *, environment: dict[str, str] | None = None, timeout: float = 120) -> str:
@@ -289,7 +294,7 @@ def test_pools_of_processes(how: str, tmp_path: Any) -> None:
         )
     )
     run = [sys.executable, str(tmp_path / "program.py")]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False, env=HERE)
     assert done.stdout == "done\n", done.stderr[-3000:]
 
 
@@ -370,7 +375,9 @@ def test_in_a_debugger(tmp_path: Any) -> None:
     )
     commands = f"b {program}:7\nc\np y.shape\nc\nq\n"
     run = [sys.executable, "-m", "pdb", str(program)]
-    done = subprocess.run(run, input=commands, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        run, input=commands, capture_output=True, text=True, timeout=60, check=False, env=HERE
+    )
     assert "value 6.0" in done.stdout and "(7)f()" in done.stdout and "(3,)" in done.stdout, (
         done.stdout + done.stderr
     )
