@@ -23,7 +23,10 @@ from gradc.passes.kernels import FUSE
 from gradc.passes.nested import inside_out
 from gradc.passes.split import COMBINING, Halves
 
-MOST_BLOCKS = 16
+ENOUGH_BLOCKS = 16
+"""So many keep the threads of a machine busy."""
+NEAR = 1 << 18
+"""Bytes that a kernel reads and writes of one block, at most: the next kernel finds them in a cache."""
 LEAST_ROWS = 32
 """Products of fewer rows read their other operand too often."""
 LARGEST_OPERAND = 1 << 19
@@ -71,7 +74,8 @@ def _reduces_rows(node: Node, count: int) -> bool:
 
 def _count(efforts: dict[Node, int]) -> int:
     """The number of blocks: as many as most of the effort allows, and as are worth a thread's while."""
-    most = min(MOST_BLOCKS, sum(efforts.values()) // CHUNK)
+    widest = max((_bytes(node) for node in efforts), default=0)
+    most = min(max(ENOUGH_BLOCKS, -(-widest // NEAR)), sum(efforts.values()) // CHUNK)
     shares: Counter[int] = Counter()
     for node, effort in efforts.items():
         rows = next((n.inputs[0].shape[0] for n in _reductions(node)), None) or node.types[0].shape[0]
@@ -81,6 +85,11 @@ def _count(efforts: dict[Node, int]) -> int:
                 shares[count] += effort
     best = max(shares.values(), default=0)
     return max((count for count, share in shares.items() if share >= 0.9 * best), default=1)
+
+
+def _bytes(node: Node) -> int:
+    """What a kernel reads and writes."""
+    return sum(x.type.nbytes for x in (*node.inputs, *node.results))
 
 
 def _reductions(node: Node) -> list[Node]:
@@ -166,7 +175,9 @@ class Chains:
         return node
 
     def is_worthwhile(self, chain: list[Node]) -> bool:
-        return len(chain) > 1 and sum(map(effort_of, chain)) >= CHUNK * self.count
+        """Is there enough to do, and not all of it in one kernel, which threads share anyway?"""
+        efforts = [effort_of(node) for node in chain]
+        return sum(efforts) >= max(CHUNK * self.count, max(efforts) * 1.1)
 
     def write(self) -> Graph:
         """The graph with its chains as `blocks` nodes."""
