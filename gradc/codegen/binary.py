@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from gradc.ir.errors import Source
@@ -21,8 +21,22 @@ class Message(NamedTuple):
     error: str
 
 
+class Room(NamedTuple):
+    """Workspace: so many bytes, and behind them so many for each thread, of which there may be `most`."""
+
+    fixed: int
+    each: int
+    most: int
+
+
+def bytes_of(rooms: Iterable[Room], threads: int = 1) -> int:
+    """The workspace in which there is every one of these rooms, for so many threads."""
+    return max([room.fixed + room.each * min(room.most, threads) for room in rooms], default=0)
+
+
 class Binary(NamedTuple):
-    """Object files, the first with function `ENTRY`: it takes `inputs`, captured arrays, and `arena` bytes.
+    """Object files, the first with function `ENTRY`: it takes `inputs`, captured arrays, and an arena with
+    `rooms`.
 
     The statuses 1, 2, ... mean `messages`; `calls` is what runs, in order, `captured` the arrays by name.
     `over` says for each output over which input it is written, if it takes its memory; `is_parallel`, whether
@@ -30,7 +44,7 @@ class Binary(NamedTuple):
     """
 
     code: tuple[bytes, ...]
-    arena: int
+    rooms: tuple[Room, ...]
     messages: tuple[Message, ...]
     calls: tuple[str, ...]
     inputs: tuple[Type, ...]
@@ -51,7 +65,7 @@ def pack(binary: Binary, lines: Sequence[Source], arrays: Sequence[str]) -> byte
     kinds = list(dict.fromkeys((*binary.inputs, *binary.outputs)))
     symbols = list(dict.fromkeys(binary.calls))
     head = [
-        f"arena {binary.arena}",
+        f"rooms {' '.join([str(n) for room in binary.rooms for n in room])}",
         f"work {binary.work}",
         f"parallel {int(binary.is_parallel)}",
         f"types {';'.join(map(str, kinds))}",
@@ -93,7 +107,7 @@ def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binar
         raise ValueError(f"{len(code)} bytes of object code in place of {ends[-1:]}")
     return Binary(
         tuple([code[end - size : end] for end, size in zip(ends, numbers["sizes"], strict=True)]),
-        int(said["arena"]),
+        tuple([Room(*numbers["rooms"][i : i + 3]) for i in range(0, len(numbers["rooms"]), 3)]),
         tuple(messages),
         tuple([symbols[i] for i in numbers["calls"]]),
         tuple([kinds[i] for i in numbers["inputs"]]),
@@ -105,7 +119,7 @@ def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binar
     )
 
 
-NUMBERS = ("inputs", "outputs", "calls", "captured", "over", "sizes")
+NUMBERS = ("rooms", "inputs", "outputs", "calls", "captured", "over", "sizes")
 """The words that are followed by numbers."""
 
 

@@ -12,12 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gradc.codegen.binary import ENTRY, Binary, Message
+from gradc.codegen.binary import ENTRY, Binary, Message, Room, bytes_of
 from gradc.codegen.factor import WRITERS as FACTORIZATIONS
 from gradc.codegen.factor import Routine, factorization
 from gradc.codegen.jit import object_codes, workers
 from gradc.codegen.loops import KernelCode
-from gradc.codegen.module import PARALLEL, Module
+from gradc.codegen.module import CHUNK_PARAMETERS, IN_TURN, PARALLEL, Module
 from gradc.codegen.sorting import Sorting, sorting
 from gradc.codegen.target import Target
 from gradc.codegen.triangular import triangular_solve
@@ -39,7 +39,7 @@ class Generated(NamedTuple):
 
     module: Module
     kernels: dict[str, KernelCode]
-    arena: int
+    rooms: tuple[Room, ...]
     messages: tuple[Message, ...]
     calls: tuple[str, ...]
     is_parallel: bool
@@ -49,8 +49,8 @@ def generate(graph: Graph, target: Target) -> Generated:
     """LLVM text of a planned graph."""
     module = Module(target)
     calls: list[str] = []
-    arena = Driver(module, graph, ENTRY, calls).write("")
-    return Generated(module, module.kernels, arena, tuple(module.messages), tuple(calls), module.is_parallel)
+    rooms = Driver(module, graph, ENTRY, calls).write("")
+    return Generated(module, module.kernels, rooms, tuple(module.messages), tuple(calls), module.is_parallel)
 
 
 def compiled(graph: Graph, target: Target) -> Binary:
@@ -59,7 +59,7 @@ def compiled(graph: Graph, target: Target) -> Binary:
     places = [y.node.places[y.index] if y.node and y.node.places else None for y in graph.outputs]
     return Binary(
         object_codes(made.module.texts(workers()), target),
-        made.arena,
+        made.rooms,
         made.messages,
         made.calls,
         tuple([x.type for x in graph.inputs]),
@@ -84,10 +84,13 @@ class Driver:
     """Writes the function that runs a planned graph: for each node, pointers to its places, and a call.
 
     A long one goes through a table instead: nodes that differ in their places only share the code of a step,
-    so that what LLVM has to do grows with the number of different steps.
+    so that what LLVM has to do grows with the number of different steps. What one of several threads does is
+    not shared again: it `is_alone`.
     """
 
-    def __init__(self, module: Module, graph: Graph, symbol: str, calls: list[str]) -> None:
+    def __init__(
+        self, module: Module, graph: Graph, symbol: str, calls: list[str], *, is_alone: bool = False
+    ) -> None:
         self.module = module
         self.graph = graph
         self.number = {x: i for i, x in enumerate(graph.inputs)}
@@ -100,17 +103,23 @@ class Driver:
         """In a table: the places of the node."""
         self.counter = 0
         self.workspace = round_up(graph.arena or 0)  # scratch begins here
-        self.scratch = 0
+        self.rooms: set[Room] = set()
+        self.is_alone = is_alone
 
-    def write(self, linkage: str = "internal ") -> int:
-        """Add the function to the module; its bytes of arena, scratch included."""
+    def write(self, linkage: str = "internal ") -> tuple[Room, ...]:
+        """Add the function to the module; the room it needs, scratch included."""
         if len(self.graph.nodes) > STRAIGHT:
             self.table()
         else:
             for node in self.graph.nodes:
                 self.node(node)
         self.define(self.symbol, PARAMETERS, linkage)
-        return self.workspace + self.scratch
+        return tuple(sorted(self.needs()))
+
+    def needs(self) -> set[Room]:
+        """The room for the arena, and for the scratch behind it."""
+        behind = {Room(self.workspace + room.fixed, room.each, room.most) for room in self.rooms}
+        return behind or {Room(self.workspace, 0, 0)}
 
     def define(self, symbol: str, parameters: str, linkage: str = "internal ") -> None:
         """Make a function of the lines so far."""
@@ -212,9 +221,10 @@ class Driver:
                 self.split(symbol, [*inputs, *outputs], chunks)
             else:
                 self.call(symbol, [*inputs, *outputs, "%context"])
-        elif name == "matmul" and (task := self.module.product_in_parts(node)) is not None:
+        elif name == "matmul" and not self.is_alone and (task := self.module.product_in_parts(node)):
             symbol, parts, scratch = task
-            self.in_chunks(symbol, symbol, [*inputs, *outputs, self.scratch_pointer(scratch)], parts)
+            pointers = [*inputs, *outputs, self.scratch_pointer(0, scratch, parts)]
+            self.in_chunks(symbol, symbol, pointers, parts)
         elif name == "matmul":
             symbol, scratch = self.module.product(node)
             self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
@@ -253,16 +263,20 @@ class Driver:
             self.lines.append(f"  {table}.{i} = getelementptr ptr, ptr {table}, i64 {i}")
             self.lines.append(f"  store ptr {pointer}, ptr {table}.{i}, align 8")
         self.calls.append(symbol)
-        self.lines.append(f"  call void @{PARALLEL}(ptr @{task}, ptr {table}, i64 {chunks}, ptr %context)")
+        how = IN_TURN if self.is_alone else PARALLEL
+        self.lines.append(f"  call void @{how}(ptr @{task}, ptr {table}, i64 {chunks}, ptr %context)")
 
     def routine(self, routine: Routine | Sorting, inputs: list[str], outputs: list[str]) -> None:
         """Call a function that comes as text of its own."""
         symbol = self.module.include(routine.symbol, routine.text)
         self.call(symbol, [*inputs, *outputs, self.scratch_pointer(routine.scratch)])
 
-    def scratch_pointer(self, size: int) -> str:
-        self.scratch = max(self.scratch, size)
-        return self.place("arena", self.workspace) if size else "null"
+    def scratch_pointer(self, size: int, each: int = 0, most: int = 0) -> str:
+        """Workspace behind the arena: so many bytes, and so many for each of at most so many threads."""
+        if not size and not each:
+            return "null"
+        self.rooms.add(Room(size, each, most))
+        return self.place("arena", self.workspace)
 
     def fresh(self, stem: str) -> str:
         self.counter += 1
@@ -287,23 +301,23 @@ class Driver:
         self.lines.append(f"{labels[2]}:")
 
     def blocks(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
-        """Have threads run a nested graph's function, for a block each with an arena of its own."""
+        """Have threads run a nested graph's function, for a block each; every thread has an arena."""
         count, cut = node.attrs["count"], node.attrs["cut"]
-        symbol, size = self.nested(node.attrs["body"])
+        symbol, rooms = self.nested(node.attrs["body"], is_alone=True)
         steps = [x.type.nbytes // count if is_cut else 0 for x, is_cut in zip(node.inputs, cut, strict=True)]
         steps += [y.type.nbytes // count for y in node.results]
-        size = round_up(max(size, ALIGNMENT))
+        size = round_up(max(bytes_of(rooms), ALIGNMENT))
         self.module.block_task(symbol, steps, len(inputs), size)
-        arena = self.scratch_pointer(size * count)
+        arena = self.scratch_pointer(0, size, count)
         self.in_chunks(symbol, f"{symbol}.task", [*inputs, *outputs, arena], count)
 
     def tasks(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
-        """Have threads do the nodes of a graph, each with scratch of its own."""
+        """Have threads do the nodes of a graph, each thread with scratch of its own."""
         symbol = self.fresh_symbol(node.attrs["body"])
-        driver = Driver(self.module, node.attrs["body"], symbol, self.calls)
+        driver = Driver(self.module, node.attrs["body"], symbol, self.calls, is_alone=True)
         count = driver.write_tasks()
         arrays = self.arrays(inputs, outputs)
-        self.in_chunks(symbol, symbol, [*arrays, self.scratch_pointer(count * driver.room)], count)
+        self.in_chunks(symbol, symbol, [*arrays, self.scratch_pointer(0, driver.room, count)], count)
 
     def write_tasks(self) -> int:
         """Add the function that does one of the nodes, by the table of steps; the number of nodes."""
@@ -314,7 +328,7 @@ class Driver:
             self.lines.append(f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}")
             self.lines.append(f"  %{pointer} = load ptr, ptr %{pointer}.at, align 8")
         self.lines += [
-            f"  %by = mul i64 %chunk, {self.room}",
+            f"  %by = mul i64 %thread, {self.room}",
             "  %arena = getelementptr i8, ptr %all, i64 %by",
             f"  %start.at = getelementptr i64, ptr @{name}.starts, i64 %chunk",
             "  %start = load i64, ptr %start.at, align 8",
@@ -328,18 +342,18 @@ class Driver:
             self.lines.append("  br label %done")
         self.lines.append("done:")
         self.module.uses_threads()
-        self.define(self.symbol, "ptr %table, i64 %chunk, ptr %context")
+        self.define(self.symbol, CHUNK_PARAMETERS)
         return len(starts)
 
     @property
     def room(self) -> int:
-        """The bytes of scratch of one of the tasks."""
-        return round_up(max(self.scratch, ALIGNMENT))
+        """The bytes of scratch of a thread that does one of the tasks."""
+        return round_up(max(bytes_of(self.needs()), ALIGNMENT))
 
-    def nested(self, graph: Graph) -> tuple[str, int]:
-        """A nested graph's function, and the bytes of its arena."""
+    def nested(self, graph: Graph, *, is_alone: bool) -> tuple[str, tuple[Room, ...]]:
+        """A nested graph's function, and the room it needs."""
         symbol = self.fresh_symbol(graph)
-        return symbol, Driver(self.module, graph, symbol, self.calls).write()
+        return symbol, Driver(self.module, graph, symbol, self.calls, is_alone=is_alone).write()
 
     def fresh_symbol(self, graph: Graph) -> str:
         symbol = f"g{len(self.module.functions)}_{re.sub(r'[^0-9A-Za-z_]', '_', graph.name)}"
@@ -348,8 +362,8 @@ class Driver:
 
     def run(self, graph: Graph, inputs: list[str], outputs: list[str]) -> None:
         """Call a nested graph's function, its arena in our scratch."""
-        symbol, size = self.nested(graph)
-        arena = self.scratch_pointer(max(size, ALIGNMENT))
+        symbol, rooms = self.nested(graph, is_alone=self.is_alone)
+        (arena, *_) = [self.scratch_pointer(room.fixed or ALIGNMENT, room.each, room.most) for room in rooms]
         self.call(symbol, [*self.arrays(inputs, outputs), arena, "%context"])
 
     def arrays(self, inputs: list[str], outputs: list[str]) -> list[str]:

@@ -128,13 +128,14 @@ class Module:
     def uses_threads(self) -> None:
         """Have the function that does chunks."""
         self.is_parallel = True
-        self.functions.setdefault(PARALLEL, PARALLEL_TEXT)
-        self.graphs[PARALLEL] = None
+        for name, text in ((PARALLEL, PARALLEL_TEXT), (IN_TURN, IN_TURN_TEXT)):
+            self.functions.setdefault(name, text)
+            self.graphs[name] = None
 
     def task(self, symbol: str, pointers: int) -> None:
         """The form of a kernel that threads call: its pointers come in a table."""
         self.uses_threads()
-        lines = [f"define internal void @{symbol}.task(ptr %table, i64 %chunk, ptr %context) #1 {{"]
+        lines = [f"define internal void @{symbol}.task({CHUNK_PARAMETERS}) #1 {{"]
         for i in range(pointers):
             lines.append(f"  %at{i} = getelementptr ptr, ptr %table, i64 {i}")
             lines.append(f"  %p{i} = load ptr, ptr %at{i}, align 8")
@@ -143,10 +144,13 @@ class Module:
         self.functions[f"{symbol}.task"] = "\n".join(lines)
 
     def block_task(self, symbol: str, steps: Sequence[int], inputs: int, arena: int) -> None:
-        """A graph's function as threads call it: a table of places, of which a block is so many bytes."""
+        """A graph's function as threads call it: a table of places, of which a block is so many bytes.
+
+        The last place is the threads' workspace; each has so many bytes of it.
+        """
         self.uses_threads()
         lines = [
-            f"define internal void @{symbol}.task(ptr %table, i64 %chunk, ptr %context) #1 {{",
+            f"define internal void @{symbol}.task({CHUNK_PARAMETERS}) #1 {{",
             f"  %in = alloca [{inputs} x ptr], align 8",
             f"  %out = alloca [{len(steps) - inputs} x ptr], align 8",
         ]
@@ -154,7 +158,7 @@ class Module:
             lines += [
                 f"  %at{i} = getelementptr ptr, ptr %table, i64 {i}",
                 f"  %whole{i} = load ptr, ptr %at{i}, align 8",
-                f"  %by{i} = mul i64 %chunk, {step}",
+                f"  %by{i} = mul i64 {'%chunk' if i < len(steps) else '%thread'}, {step}",
                 f"  %p{i} = getelementptr i8, ptr %whole{i}, i64 %by{i}",
             ]
             if i < len(steps):
@@ -180,7 +184,7 @@ class Module:
         return self.products[key]
 
     def product_in_parts(self, node: Node) -> tuple[str, int, int] | None:
-        """The symbol of a large matrix product's task, the number of its parts and its bytes of scratch."""
+        """The symbol of a large matrix product's task, the number of parts and a thread's bytes of scratch."""
         key = product_key(node)
         if key not in self.tasks:
             symbol = f"matmul_parts{len(self.tasks)}_{key[0]}_{'x'.join(map(str, key[2:5]))}"
@@ -256,24 +260,37 @@ def product_key(node: Node) -> tuple:
 
 
 PARALLEL = "gradc.parallel"
-PARALLEL_TEXT = """define internal void @gradc.parallel(ptr %task, ptr %table, i64 %chunks, ptr %context) #1 {
+IN_TURN = "gradc.in_turn"
+PARALLEL_TEXT = f"""define internal void @{PARALLEL}(ptr %task, ptr %table, i64 %chunks, ptr %context) #1 {{
 entry:
   %run.at = getelementptr i64, ptr %context, i64 1
   %run = load ptr, ptr %run.at, align 8
   %alone = icmp eq ptr %run, null
   br i1 %alone, label %each, label %together
 each:
-  %chunk = phi i64 [ 0, %entry ], [ %next, %each ]
-  call void %task(ptr %table, i64 %chunk, ptr %context)
-  %next = add i64 %chunk, 1
-  %more = icmp ult i64 %next, %chunks
-  br i1 %more, label %each, label %out
+  call void @{IN_TURN}(ptr %task, ptr %table, i64 %chunks, ptr %context)
+  ret void
 together:
   %helpers.at = getelementptr i64, ptr %context, i64 2
   %helpers = load i64, ptr %helpers.at, align 8
   call void %run(ptr %task, ptr %table, i64 %chunks, ptr %context, i64 %helpers)
-  br label %out
+  ret void
+}}"""
+"""Do all chunks: by the function and the number of helpers that the context has, or one after another."""
+
+IN_TURN_TEXT = f"""define internal void @{IN_TURN}(ptr %task, ptr %table, i64 %chunks, ptr %context) #1 {{
+entry:
+  br label %each
+each:
+  %chunk = phi i64 [ 0, %entry ], [ %next, %each ]
+  call void %task(ptr %table, i64 %chunk, ptr %context, i64 0)
+  %next = add i64 %chunk, 1
+  %more = icmp ult i64 %next, %chunks
+  br i1 %more, label %each, label %out
 out:
   ret void
-}"""
-"""Do all chunks: by the function and the number of helpers that the context has, or one after another."""
+}}"""
+"""Do all chunks, one after another."""
+
+CHUNK_PARAMETERS = "ptr %table, i64 %chunk, ptr %context, i64 %thread"
+"""What a task is told: its pointers, the number of the chunk, and that of the thread (the caller is 0)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradc.codegen.binary import ENTRY, Binary
+from gradc.codegen.binary import ENTRY, Binary, bytes_of
 from gradc.codegen.jit import Code, assembly
 from gradc.codegen.target import host
 from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
@@ -52,13 +52,13 @@ class Executable:
         self.binary = binary
         self.code = Code(binary.code[0], others=binary.code[1:])
         self.address = self.code.address(ENTRY)
-        self.memory = binary.arena
         self.kernels = binary.calls
         self.messages = binary.messages
         self.inputs = binary.inputs
         self.outputs = binary.outputs
         helping = threads.helpers(allowed) if binary.is_parallel else 0
         self.parallel = (threads.run_address(), helping) if helping else (0, 0)
+        self.memory = bytes_of(binary.rooms, 1 + self.parallel[1])
         self.constants = tuple([native(constants[name]) for name in binary.captured])
         self._planned = planned
         self._function = FUNCTION(self.address)

@@ -1,9 +1,9 @@
 """The threads that kernels are split over: started when they are first needed, asleep when they are not.
 
 One job at a time: a task, and a number of chunks that the caller and the threads take one after another, by a
-counter. A caller that finds the threads at another job does its own alone, so nobody waits for a stranger and
-nothing can lock up. What a chunk computes does not depend on who takes it. After a fork the child has no
-threads, and starts its own.
+counter. Each of them has a number in the job, the caller 0, and workspace by that number. A caller that finds
+the threads at another job does its own alone, so nobody waits for a stranger and nothing can lock up. What a
+chunk computes does not depend on who takes it. After a fork the child has no threads, and starts its own.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ define void @reset() {
   ret void
 }
 
-define internal void @take_part(ptr %job) {
+define internal void @take_part(ptr %job, i64 %number) {
 entry:
   %task.at = getelementptr %job, ptr %job, i64 0, i32 0
   %task = load ptr, ptr %task.at
@@ -81,7 +81,7 @@ take:
   %more = icmp ult i64 %chunk, %chunks
   br i1 %more, label %do, label %out
 do:
-  call void %task(ptr %data, i64 %chunk, ptr %context)
+  call void %task(ptr %data, i64 %chunk, ptr %context, i64 %number)
   br label %take
 out:
   ret void
@@ -131,7 +131,7 @@ join:
   store i64 %joined.next, ptr %joined.at
   atomicrmw add ptr @active, i64 1 acq_rel
   call i32 @pthread_mutex_unlock(ptr @mutex)
-  call void @take_part(ptr %job)
+  call void @take_part(ptr %job, i64 %joined.next)
   call i32 @pthread_mutex_lock(ptr @mutex)
   %before = atomicrmw sub ptr @active, i64 1 acq_rel
   %last = icmp eq i64 %before, 1
@@ -200,7 +200,7 @@ entry:
   %mine = icmp eq i8 %others, 0
   br i1 %mine, label %together, label %alone
 alone:
-  call void @take_part(ptr %job)
+  call void @take_part(ptr %job, i64 0)
   ret void
 together:
   call void @start(i64 %limit)
@@ -211,7 +211,7 @@ together:
   store atomic i64 %new, ptr @generation release, align 8
   call i32 @pthread_cond_broadcast(ptr @work)
   call i32 @pthread_mutex_unlock(ptr @mutex)
-  call void @take_part(ptr %job)
+  call void @take_part(ptr %job, i64 0)
   call i32 @pthread_mutex_lock(ptr @mutex)
   store ptr null, ptr @job                      ; nobody joins any more
   call i32 @pthread_mutex_unlock(ptr @mutex)

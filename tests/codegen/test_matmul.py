@@ -273,6 +273,9 @@ def test_refusals() -> None:
 # Products in parts.
 
 
+THREADS = 3
+
+
 def in_parts(case: Case) -> tuple[matmul.Task | None, np.ndarray, np.ndarray]:
     """The task for a case; the result of its parts, done from the last to the first; that in one piece."""
     sizes = case.dtype, case.batch, case.m, case.n, case.k
@@ -286,15 +289,16 @@ def in_parts(case: Case) -> tuple[matmul.Task | None, np.ndarray, np.ndarray]:
     results = []
     for scratch_size, name in ((whole.scratch, "product0"), (task.scratch if task else 0, "task")):
         c = np.full((case.batch, case.m, case.n), 7, dtype)
-        room = _Guarded(scratch_size + 64, 64)
+        room = _Guarded(scratch_size * (1 if name == "product0" else THREADS) + 64, 64)
         pointers = [a.ctypes.data, b.ctypes.data, c.ctypes.data, room.bytes.ctypes.data]
         if name == "product0":
             engine_call(engine, name, *[ctypes.c_void_p] * 4)(*pointers)
         elif task is not None:
             table = (ctypes.c_void_p * 4)(*pointers)
-            run = engine_call(engine, name, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+            numbers = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
+            run = engine_call(engine, name, ctypes.c_void_p, *numbers)
             for part in reversed(range(task.parts)):
-                run(ctypes.addressof(table), part, None)
+                run(ctypes.addressof(table), part, None, part % THREADS)
         room.check()
         results.append(c)
     return task, results[0], results[1]

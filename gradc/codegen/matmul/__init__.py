@@ -71,8 +71,8 @@ def define(
 class Task:
     """A product in parts, as a function of a table of pointers and the number of a part.
 
-    `void @symbol(ptr %table, i64 %part, ptr %context) #1`: the table has A, B, C and the scratch of all parts
-    (`scratch` bytes).
+    `void @symbol(ptr %table, i64 %part, ptr %context, i64 %thread) #1`: the table has A, B, C and the scratch
+    of all threads (`scratch` bytes each).
     """
 
     text: str
@@ -105,12 +105,19 @@ def define_parts(
         return None
     driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product
     text, scratch = driver(f"{symbol}.part", v, shape, plan, cut)  # type: ignore[arg-type]
-    lines = [f"define internal void @{symbol}(ptr %table, i64 %part, ptr %context) #1 {{", "entry:"]
+    lines = [f"define internal void @{symbol}(ptr %table, i64 %part, ptr %context, i64 %thread) #1 {{"]
+    lines.append("entry:")
     for i, pointer in enumerate("abcs"):
         lines += [
             f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}",
             f"  %{pointer} = load ptr, ptr %{pointer}.at, align 8",
         ]
-    lines += [f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %s, i64 %part)", "  ret void", "}"]
+    lines += [
+        f"  %by = mul i64 %thread, {scratch}",
+        "  %own = getelementptr i8, ptr %s, i64 %by",
+        f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %own, i64 %part)",
+        "  ret void",
+        "}",
+    ]
     text = text.replace("define void ", "define internal void ")
-    return Task("\n\n".join([text, "\n".join(lines)]), cut.count, cut.count * scratch)
+    return Task("\n\n".join([text, "\n".join(lines)]), cut.count, scratch)

@@ -140,8 +140,6 @@ class _BroadcastProduct:
             self.code, grid, (s.batch, plan.rows.count, plan.panels(s.n))
         )
         self.room = "%scratch"
-        if grid.count > 1:
-            self.room = self.code.offset("%scratch", self.code.mul("%part", self.scratch))
 
     @property
     def panel_bytes(self) -> int:
@@ -299,7 +297,7 @@ def dot_product(
     scratch = _aligned(s.n * s.k * size) if plan.pack_b else 0
     units = s.batch, -(-s.m // plan.rows), -(-s.n // plan.columns)
     items, below, beside = _shares(code, grid, units)
-    room = code.offset("%scratch", code.mul("%part", scratch)) if grid.count > 1 else "%scratch"
+    room = "%scratch"
     with _batch(code, v, s, items) as (pa, pb, pc):
         if plan.pack_b:
             _gather_columns(code, s, size, pb, room)
