@@ -184,7 +184,7 @@ class Module:
         return self.products[key]
 
     def product_in_parts(self, node: Node) -> tuple[str, int, int] | None:
-        """The symbol of a large matrix product's task, the number of parts and a thread's bytes of scratch."""
+        """The symbol of a large product's task, the number of parts and a thread's bytes of scratch."""
         key = product_key(node)
         if key not in self.tasks:
             symbol = f"matmul_parts{len(self.tasks)}_{key[0]}_{'x'.join(map(str, key[2:5]))}"
