@@ -1,4 +1,4 @@
-"""The same inspection from a shell: `python -m gradc run | stages | dump`."""
+"""The same inspection from a shell: `python -m gradc run | stages | dump | cache`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gradc.api import backend
 from gradc.api.backend import GRAPH_STAGES, STAGES, Options
 from gradc.api.compiled import Compiled
 from gradc.api.compiled import compile as compile_
+from gradc.inspect import cache
 from gradc.inspect.debug import GRAPHS, Debug
 
 
@@ -36,13 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dump.add_argument("arguments", nargs="*", help='types of arrays ("f32[3]"), or Python literals')
     dump.add_argument("--stage", default="optimized", choices=STAGES)
     dump.add_argument("--of", default=None, choices=["value", "grad", "value_and_grad"])
+    cache.add_arguments(commands)
     options = parser.parse_args(arguments)
     try:
-        {"run": _run, "stages": _stages, "dump": _dump}[options.command](options)
+        do = {"run": _run, "stages": _stages, "dump": _dump, "cache": cache.run}[options.command]
+        return do(options) or 0
     except (ir.GradcError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _load(options: argparse.Namespace) -> tuple[ir.Graph, list[np.ndarray]]:

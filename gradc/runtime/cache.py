@@ -153,6 +153,14 @@ class Cache:
         self._check_folder()
         self._read(key, keep=True)
 
+    def fault(self) -> str:
+        """Why the folder cannot be used, if so; one that is not there yet can be made."""
+        try:
+            self._check_folder()
+        except UnusableError as error:
+            return str(error) if os.path.lexists(self.folder) else ""
+        return ""
+
     def _check_folder(self) -> None:
         """Errors: `UnusableError` unless it is ours alone."""
         try:
