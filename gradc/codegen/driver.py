@@ -9,7 +9,7 @@ third how many threads may help it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gradc.codegen.binary import ENTRY, Binary, Message, Room, bytes_of
@@ -28,6 +28,46 @@ STRAIGHT = 64
 """Graphs of so many nodes are written call by call; longer ones as a table of steps."""
 
 PARAMETERS = "ptr %in, ptr %out, ptr %arena, ptr %context"
+
+MANY = 24
+"""From so many pointers on they are fetched by a loop: LLVM's time grows with the square of their number."""
+
+BASES = "in", "out", "arena"
+"""What places are counted from, by number."""
+
+PLACES = "gradc.places"
+PLACES_TEXT = f"""define internal void @gradc.places(ptr %to, i64 %n, ptr %words, {PARAMETERS}) #1 {{
+entry:
+  br label %each
+each:
+  %i = phi i64 [ 0, %entry ], [ %next, %store ]
+  %kind.number = mul i64 %i, 2
+  %kind.at = getelementptr i64, ptr %words, i64 %kind.number
+  %kind = load i64, ptr %kind.at, align 8
+  %number.at = getelementptr i64, ptr %kind.at, i64 1
+  %number = load i64, ptr %number.at, align 8
+  %is.arena = icmp eq i64 %kind, 2
+  br i1 %is.arena, label %inside, label %given
+inside:
+  %byte = getelementptr i8, ptr %arena, i64 %number
+  br label %store
+given:
+  %is.in = icmp eq i64 %kind, 0
+  %base = select i1 %is.in, ptr %in, ptr %out
+  %slot = getelementptr ptr, ptr %base, i64 %number
+  %known = load ptr, ptr %slot, align 8
+  br label %store
+store:
+  %pointer = phi ptr [ %byte, %inside ], [ %known, %given ]
+  %to.at = getelementptr ptr, ptr %to, i64 %i
+  store ptr %pointer, ptr %to.at, align 8
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %n
+  br i1 %more, label %each, label %out.of
+out.of:
+  ret void
+}}"""
+"""Fill an array with `n` pointers: `words` has two for each, a base and a number there."""
 
 
 CUBIC = frozenset({"matmul", "triangular_solve", *FACTORIZATIONS})
@@ -99,6 +139,8 @@ class Driver:
         self.used = set(graph.outputs).union(*[node.inputs for node in graph.nodes])
         self.lines: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
+        self.waiting: dict[str, tuple[str, int]] = {}
+        """Pointers that are not fetched yet, and their places."""
         self.row: list[int] | None = None
         """In a table: the places of the node."""
         self.counter = 0
@@ -179,13 +221,22 @@ class Driver:
         return name, widths, starts
 
     def place(self, where: str, number: int) -> str:
-        """The pointer to a place, fetched by each node that needs it."""
+        """The pointer to a place, which each node that needs it has to fetch."""
         if where == "captured":
             where, number = "in", len(self.graph.inputs) + number
         if (where, number) not in self.pointers:
-            at = str(number)
             name = self.fresh(f"%{where}{'' if self.row is not None else number}.")
             self.pointers[where, number] = name
+            self.waiting[name] = where, number
+        return self.pointers[where, number]
+
+    def fetch(self, pointers: Iterable[str]) -> None:
+        """Write how the pointers come about, unless that is done or they are no places."""
+        for name in pointers:
+            if name not in self.waiting:
+                continue
+            where, number = self.waiting.pop(name)
+            at = str(number)
             if self.row is not None:
                 self.row.append(number)
                 at = f"{name}.number"
@@ -196,7 +247,25 @@ class Driver:
             else:
                 self.lines.append(f"  {name}.slot = getelementptr ptr, ptr %{where}, i64 {at}")
                 self.lines.append(f"  {name} = load ptr, ptr {name}.slot, align 8")
-        return self.pointers[where, number]
+
+    def array(self, stem: str, pointers: Sequence[str]) -> str:
+        """Memory with pointers side by side; many are fetched by a loop."""
+        array = self.fresh(stem)
+        self.lines.append(f"  {array} = alloca ptr, i64 {max(len(pointers), 1)}, align 8")
+        if len(pointers) > MANY and all(pointer in self.waiting for pointer in pointers):
+            words = [word for p in pointers for word in (BASES.index(self.waiting[p][0]), self.waiting[p][1])]
+            name = f"{self.symbol}.places{len(self.module.tables)}"
+            self.module.tables[name] = words
+            self.module.functions.setdefault(PLACES, PLACES_TEXT)
+            self.module.graphs[PLACES] = None
+            given = f"ptr {array}, i64 {len(pointers)}, ptr @{name}, {PARAMETERS}"
+            self.lines.append(f"  call void @{PLACES}({given})")
+            return array
+        self.fetch(pointers)
+        for i, pointer in enumerate(pointers):
+            self.lines.append(f"  {array}.{i} = getelementptr ptr, ptr {array}, i64 {i}")
+            self.lines.append(f"  store ptr {pointer}, ptr {array}.{i}, align 8")
+        return array
 
     def pointer(self, value: Value) -> str:
         if value.node is None:
@@ -208,7 +277,7 @@ class Driver:
         name = node.op.name
         if name in ("reshape", "captured"):
             return
-        self.pointers = {}
+        self.pointers, self.waiting = {}, {}
         inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
         if name == "fuse" and node.attrs["body"].nodes[-1].op.name == "contract":
             symbol, scratch, operands = self.module.contraction(node.attrs["body"])
@@ -248,6 +317,7 @@ class Driver:
 
     def call(self, symbol: str, arguments: Sequence[str]) -> None:
         self.calls.append(symbol)
+        self.fetch(arguments)
         self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
 
     def split(self, symbol: str, pointers: list[str], chunks: int) -> None:
@@ -257,11 +327,7 @@ class Driver:
 
     def in_chunks(self, symbol: str, task: str, pointers: list[str], chunks: int) -> None:
         """Have whatever threads there are do the chunks of a task: its pointers go through a table."""
-        table = self.fresh("%table")
-        self.lines.append(f"  {table} = alloca [{len(pointers)} x ptr], align 8")
-        for i, pointer in enumerate(pointers):
-            self.lines.append(f"  {table}.{i} = getelementptr ptr, ptr {table}, i64 {i}")
-            self.lines.append(f"  store ptr {pointer}, ptr {table}.{i}, align 8")
+        table = self.array("%table", pointers)
         self.calls.append(symbol)
         how = IN_TURN if self.is_alone else PARALLEL
         self.lines.append(f"  call void @{how}(ptr @{task}, ptr {table}, i64 {chunks}, ptr %context)")
@@ -287,6 +353,7 @@ class Driver:
         predicate, *operands = inputs
         byte, taken = self.fresh("%predicate"), self.fresh("%taken")
         labels = [self.fresh(stem) for stem in ("true", "false", "joined")]
+        self.fetch([*inputs, *outputs])
         self.lines += [
             f"  {byte} = load i8, ptr {predicate}, align 1",
             f"  {taken} = icmp ne i8 {byte}, 0",
@@ -368,15 +435,7 @@ class Driver:
 
     def arrays(self, inputs: list[str], outputs: list[str]) -> list[str]:
         """Arrays of pointers, as functions of graphs take them."""
-        arrays = []
-        for stem, pointers in (("%args", inputs), ("%results", outputs)):
-            array = self.fresh(stem)
-            arrays.append(array)
-            self.lines.append(f"  {array} = alloca ptr, i64 {max(len(pointers), 1)}, align 8")
-            for i, pointer in enumerate(pointers):
-                self.lines.append(f"  {array}.{i} = getelementptr ptr, ptr {array}, i64 {i}")
-                self.lines.append(f"  store ptr {pointer}, ptr {array}.{i}, align 8")
-        return arrays
+        return [self.array("%args", inputs), self.array("%results", outputs)]
 
 
 def _cases(steps: Sequence[int]) -> str:

@@ -149,24 +149,32 @@ class Module:
         The last place is the threads' workspace; each has so many bytes of it.
         """
         self.uses_threads()
+        self.tables[f"{symbol}.strides"] = list(steps)
         lines = [
             f"define internal void @{symbol}.task({CHUNK_PARAMETERS}) #1 {{",
-            f"  %in = alloca [{inputs} x ptr], align 8",
-            f"  %out = alloca [{len(steps) - inputs} x ptr], align 8",
-        ]
-        for i, step in enumerate((*steps, arena)):
-            lines += [
-                f"  %at{i} = getelementptr ptr, ptr %table, i64 {i}",
-                f"  %whole{i} = load ptr, ptr %at{i}, align 8",
-                f"  %by{i} = mul i64 {'%chunk' if i < len(steps) else '%thread'}, {step}",
-                f"  %p{i} = getelementptr i8, ptr %whole{i}, i64 %by{i}",
-            ]
-            if i < len(steps):
-                array, slot = ("%in", i) if i < inputs else ("%out", i - inputs)
-                lines.append(f"  %slot{i} = getelementptr ptr, ptr {array}, i64 {slot}")
-                lines.append(f"  store ptr %p{i}, ptr %slot{i}, align 8")
-        lines += [
-            f"  call void @{symbol}(ptr %in, ptr %out, ptr %p{len(steps)}, ptr %context)",
+            "entry:",
+            f"  %own = alloca [{len(steps)} x ptr], align 8",
+            "  br label %each",
+            "each:",
+            "  %i = phi i64 [ 0, %entry ], [ %next, %each ]",
+            f"  %stride.at = getelementptr i64, ptr @{symbol}.strides, i64 %i",
+            "  %stride = load i64, ptr %stride.at, align 8",
+            "  %by = mul i64 %chunk, %stride",
+            "  %whole.at = getelementptr ptr, ptr %table, i64 %i",
+            "  %whole = load ptr, ptr %whole.at, align 8",
+            "  %block = getelementptr i8, ptr %whole, i64 %by",
+            "  %own.at = getelementptr ptr, ptr %own, i64 %i",
+            "  store ptr %block, ptr %own.at, align 8",
+            "  %next = add i64 %i, 1",
+            f"  %more = icmp ult i64 %next, {len(steps)}",
+            "  br i1 %more, label %each, label %done",
+            "done:",
+            f"  %out = getelementptr ptr, ptr %own, i64 {inputs}",
+            f"  %workspace.at = getelementptr ptr, ptr %table, i64 {len(steps)}",
+            "  %workspace = load ptr, ptr %workspace.at, align 8",
+            f"  %own.arena = mul i64 %thread, {arena}",
+            "  %arena = getelementptr i8, ptr %workspace, i64 %own.arena",
+            f"  call void @{symbol}(ptr %own, ptr %out, ptr %arena, ptr %context)",
             "  ret void",
             "}",
         ]

@@ -67,6 +67,12 @@ def layers_graph() -> Graph:
     return f.lower("f64[3, 5]", ["f64[5, 5]"] * 200).graph("planned")
 
 
+def batch_graph() -> Graph:
+    """Layers over a batch, which threads share, and gradients of weights, of which they take one each."""
+    f = gradc.compile(layers, wrt=1)
+    return f.lower("f32[64, 32]", ["f32[32, 32]"] * 20).graph("planned")
+
+
 def factors(x: np.ndarray, b: np.ndarray) -> tuple:
     """Every loop of NumPy's that there is an op for."""
     a = x @ x.T + 9 * np.eye(len(x))
@@ -116,6 +122,7 @@ GRAPHS = {
     "network": network_graph,
     "unrolled": unrolled_graph,
     "layers": layers_graph,
+    "batch": batch_graph,
     "choose": lambda: plan_memory(fuse(parse(CHOOSE))),
     "factors": factors_graph,
     "elementwise": lambda: plan_memory(fuse(parse(ELEMENTWISE))),
@@ -205,7 +212,7 @@ def test_modules_side_by_side_compute_the_same(name: str, count: int, monkeypatc
 def test_llvm_text_has_no_globals_and_no_addresses(name: str):
     text = executable(name).llvm
     globals = re.findall(r"^@(.*)$", text, re.MULTILINE)
-    table = r"[\w.]+\.table = private constant \[\d+ x i64\] \[[i\d, ]*\]"
+    table = r"[\w.]+\.(?:table|starts|strides|places\d+) = private constant \[\d+ x i64\] \[[i\d, ]*\]"
     assert all(re.fullmatch(rf"{LOOP.pattern} = external global \[2 x ptr\]|{table}", x) for x in globals)
     assert "inttoptr" not in text
     external = set(re.findall(r"^declare .*@([\w.]+)\(", text, re.MULTILINE))
@@ -233,8 +240,9 @@ def test_no_function_grows_with_the_program():
 @pytest.mark.parametrize("name", GRAPHS)
 def test_calls_in_a_table_compute_the_same(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gradc.codegen.driver.STRAIGHT", 0)
+    monkeypatch.setattr("gradc.codegen.driver.MANY", 0)
     program = load(GRAPHS[name]())
-    assert ".table" in program.llvm
+    assert ".table" in program.llvm and (name != "batch" or program.llvm.count("@gradc.places(") > 2)
     leaves = leaves_of(program)
     for a, b in zip(program.run(leaves), executable(name).run(leaves), strict=True):
         assert a.tobytes() == b.tobytes()
