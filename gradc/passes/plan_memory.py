@@ -130,7 +130,7 @@ class Planner:
             return Place("in", self.donated[y])
         if y in self.number:
             return Place("out", self.number[y])
-        for x in node.inputs:
+        for x in node.inputs if node.op.name == "fuse" else ():
             root = self.root.get(x, x)
             if root in self.size and root not in taken and self.may_overwrite(i, node, k, x):
                 taken.add(root)

@@ -70,7 +70,7 @@ def layers_graph() -> Graph:
 def batch_graph() -> Graph:
     """Layers over a batch, which threads share, and gradients of weights, of which they take one each."""
     f = gradc.compile(layers, wrt=1)
-    return f.lower("f32[64, 32]", ["f32[32, 32]"] * 20).graph("planned")
+    return f.lower("f32[256, 64]", ["f32[64, 64]"] * 20).graph("planned")
 
 
 def factors(x: np.ndarray, b: np.ndarray) -> tuple:
