@@ -9,6 +9,7 @@ import ctypes
 import functools
 import importlib
 import struct
+import sys
 from typing import Any, Final, cast
 
 import numpy as np
@@ -126,6 +127,8 @@ def layout_fault() -> str | None:
     """What is not as the routine assumes in this Python and NumPy, if anything."""
     if struct.calcsize("P") != 8:
         return "pointers are not 64 bits wide"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "without the GIL, containers may change while they are read"
     array = np.zeros((2, 3), np.float32)[:, ::2]
     for thing in (1.5, np.float32(1.5), array, array.dtype, (), None):
         if peek(thing, "Object.type") != id(type(thing)):

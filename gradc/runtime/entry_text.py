@@ -7,8 +7,8 @@ Three abbreviations keep it readable; `expand` turns them into plain LLVM:
     loop %i to %n ... again %i             run what is between for i = 0 .. n-1; `br label %i.latch` goes on
 
 Of memory layouts it assumes that an object's type is the last word of its header, so that NumPy's documented
-`PyArrayObject` follows at `object.__basicsize__`; both hold with and without the GIL, and
-`entry_routine.layout_fault` reads off real objects whether they do. Everything else is C API.
+`PyArrayObject` follows at `object.__basicsize__`; `entry_routine.layout_fault` reads off real objects whether
+both hold. Everything else is C API.
 """
 
 from __future__ import annotations

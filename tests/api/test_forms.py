@@ -288,6 +288,26 @@ def test_values_that_change_behind_their_identity_are_seen() -> None:
     assert f(3.0, option) == 15.0
 
 
+def test_without_a_native_routine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same calls by Python alone, where the routine is of no use."""
+    from gradc.runtime import entry
+
+    monkeypatch.setattr(entry, "native_routine", lambda: None)
+    for case, (fn, calls) in FORMS.items():
+        if not case.startswith("method"):
+            f = gradc.compile(fn)
+            for args, named in calls * 2:
+                np.testing.assert_allclose(f(*args, **named), fn(*args, **named), rtol=1e-15)
+    f = gradc.compile(total)
+    assert "slow" in repr(f.value_and_grad)
+    for case in ("dict", "named", "dataclass", "ordered"):
+        value, gradient = f.value_and_grad(TREES[case], x3)
+        same(tree.structure(gradient), tree.structure(TREES[case]))
+        np.testing.assert_allclose(value, total(TREES[case], x3))
+    with pytest.raises(TypeError):
+        f(1.0, 2.0, 3.0)
+
+
 def test_native_functions_have_names_and_documents() -> None:
     f = gradc.compile(plain)
     for name in ("value_and_grad", "grad"):

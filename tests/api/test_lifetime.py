@@ -167,6 +167,76 @@ def test_code_that_can_be_called_stays() -> None:
     assert list(lowered.run(x3)) == [2, 4, 6]
 
 
+def test_what_outlives_the_function() -> None:
+    """Pullbacks, bound methods, entries of signatures that were replaced since."""
+
+    def pullback() -> Any:
+        return gradc.vjp(lambda x: {"y": np.tanh(x) * 2}, x3)[1]
+
+    pull = pullback()
+    bound = Model(3.0).loss.value_and_grad
+    f = gradc.compile(lambda x: x * 2.0)
+    call = f._value
+    for n in range(1, 30):  # more than are kept at hand
+        assert call(np.ones(n)).shape == (n,)
+    gone = weakref.ref(f._function)
+    del f
+    gc.collect()
+    np.testing.assert_allclose(pull({"y": np.ones(3)})[0], 2 * (1 - np.tanh(x3) ** 2))
+    assert bound(x3)[0] == 18.0
+    assert call(np.ones(3)).tolist() == [2, 2, 2] and gone() is not None
+    del call
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_function_that_dies_while_it_runs() -> None:
+    """Nothing but the call itself holds the function and its code then."""
+
+    @dataclass
+    class Late:
+        value: Any
+
+    def value(self: Late) -> float:
+        held.clear()
+        gc.collect()
+        return 2.0
+
+    Late.value = property(value, lambda self, _: None)  # type: ignore[assignment]
+    late = object.__new__(Late)
+    for _ in range(3):
+        held: list[Any] = [None]
+        f = gradc.compile(lambda p, x: np.sum(np.exp(x)) * p.value)
+        assert f(late, x3) == f(late, x3)
+        held[:] = [f._value]
+        wanted = np.sum(np.exp(x3)) * 2
+        del f
+        np.testing.assert_allclose(held[0](late, x3), wanted, rtol=1e-14)
+        assert not held
+
+
+def test_functions_that_die_while_other_threads_call_them() -> None:
+    wrong: list[Any] = []
+
+    def work(call: Any, x: Any, wanted: float) -> None:
+        for _ in range(20):
+            if call(x)[0] != wanted:
+                wrong.append(wanted)
+
+    x = np.ones(50_000)
+    for k in range(5):
+        f = gradc.compile(lambda x, k=k: np.sum(np.exp(x) * (k + 0.5)))
+        wanted = f.value_and_grad(x)[0]
+        callers = [threading.Thread(target=work, args=(f.value_and_grad, x, wanted)) for _ in range(3)]
+        for t in callers:
+            t.start()
+        del f
+        gc.collect()
+        for t in callers:
+            t.join()
+    assert not wrong
+
+
 def test_results_outlive_the_function() -> None:
     f = gradc.compile(lambda x: x * 2)
     result = f(np.arange(1000.0))

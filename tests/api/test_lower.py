@@ -11,6 +11,7 @@ import pytest
 import gradc
 from gradc import ir
 from gradc.api.backend import GRAPH_STAGES
+from gradc.trace import tree
 
 x = np.arange(6.0).reshape(2, 3)
 w = np.array([1.0, -1.0, 2.0])
@@ -72,6 +73,27 @@ def test_run_writes_into_out() -> None:
     assert out[0] == loss(w, x)
 
 
+@pytest.mark.parametrize("of", ["value", "grad", "value_and_grad"])
+def test_run_of_every_form(of: str) -> None:
+    """Trees of results, static leaves, arguments in any layout, and `out` of the same tree."""
+
+    @gradc.compile(has_aux=True)
+    def f(p: Any, x: Any) -> Any:
+        h = np.tanh(x @ p["w"])
+        return np.sum(h) * p["b"], {"h": h, "name": "h", "sum": [np.sum(h)]}
+
+    p: dict[str, Any] = {"w": w, "b": 2.0}
+    low = f.lower(p, x, of=of)
+    wanted = {"value": f, "grad": f.grad, "value_and_grad": f.value_and_grad}[of](p, x)
+    out = tree.map(lambda y: np.full_like(y, 9) if isinstance(y, np.ndarray | np.generic) else None, wanted)
+    for given in (x, np.asfortranarray(x), x[::-1][::-1], x.astype(">f8")):
+        found = low.run(p, given, out=out)
+        pairs = zip(*(tree.flatten(t)[0] for t in (found, wanted, out)), strict=True)
+        for y, z, own in pairs:
+            assert y == z if isinstance(z, str) else (y is own and (y == z).all())
+    assert tree.structure(low.run(p, x)) == tree.structure(wanted)
+
+
 def test_the_address_is_a_c_function() -> None:
     """`void f(void **in, void **out, char *arena, void *context)`, called as C would."""
 
@@ -120,9 +142,17 @@ BAD_OUT: dict[str, tuple[Any, str]] = {
 def test_out_that_does_not_fit(case: str) -> None:
     out, message = BAD_OUT[case]
     before = w.copy()
-    with pytest.raises(gradc.ArgumentError, match=message):
+    for array in out:
+        if isinstance(array, np.ndarray) and array is not w:
+            array[...] = 7
+    with pytest.raises(gradc.ArgumentError, match=message) as caught:
         loss.lower(w, x).run(w, x, out=out)
-    np.testing.assert_array_equal(w, before)
+    assert caught.value.source is not None and caught.value.source.file == __file__
+    assert [entry.path.name for entry in caught.traceback] == ["test_lower.py"]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(w, before)  # nothing is half written
+    for array in out:
+        if isinstance(array, np.ndarray) and array is not w:
+            assert (array == 7).all()
 
 
 def test_out_that_shares_memory() -> None:
