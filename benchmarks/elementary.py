@@ -1,116 +1,103 @@
-"""Measures the elementary functions beside NumPy's: errors in ulps and times, as a Markdown table.
+"""Times the elementary functions of gradc, NumPy, JAX and PyTorch: nanoseconds per element, from cache.
 
-    python -m benchmarks.elementary          # prints the table
-    python -m benchmarks.elementary --write  # writes docs/elementary.md
+    python -m benchmarks.elementary                                  # measures, prints
+    python -m benchmarks.elementary --write --jax PYTHON --torch PYTHON
 
-Errors are the largest found over the binades of the test suite (100,000 points in each), the worst points
-checked by mpmath. Times are per element, on arrays of 4096 elements in cache, the best of many rounds on
-both sides. NumPy has no erf, erfc and expit; SciPy's stand in for them.
+Each library runs in a process of its own, on one core, in turns; the best of three turns counts. JAX and
+PyTorch may live in environments of their own, named by their interpreters; one that is missing keeps the
+times it had. `--write` puts them into `benchmarks/elementary.json`, where `python -m tests.ulp` puts the
+errors, and from which `python -m docs` writes `docs/elementary.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import platform
-import time
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import llvmlite.binding as llvm
-import numpy as np
+import gradc
 
-from gradc.codegen.elementary import NAMES
-from tests.codegen.elementary_harness import DTYPES, apply, compiled
-from tests.codegen.elementary_reference import NUMPY, REFERENCE, binades, extended, promised_errors
-
-TARGET = Path(__file__).parent.parent / "docs/elementary.md"
-TEXT = """# Elementary functions
-
-gradc computes these with vector code of its own (`gradc/codegen/elementary`): no library is called. The
-largest errors found, in units of the last place, and the time per element, beside those of NumPy {numpy}
-(SciPy for erf, erfc, expit). 0.5 is the least a rounded result can have. Special values (signed zeros,
-infinities, NaN, subnormal numbers) are NumPy's and IEEE 754's, and a vector's lanes give the same bits as
-scalars.
-
-Written by `python -m benchmarks.elementary --write` on {cpu}, LLVM {version}: 100,000 points for every
-binade in which a function varies, and for the others together (2,000 for erf and erfc in f64; a million
-pairs for functions of two arguments), the worst of them checked with mpmath.
-
-{table}
-
-For logaddexp the error is in ulps of the larger of result and arguments: where its two terms cancel, the
-result has fewer correct digits (and in NumPy too).
-
-The polynomials are minimax approximations, computed by `benchmarks/elementary_coefficients.py` with 150
-digits. Huge arguments of sin, cos and tan are reduced exactly (Payne and Hanek), behind a branch that
-other vectors skip.
-"""
+RESULTS = Path(__file__).parent / "elementary.json"
+SIDE = Path(__file__).parent / "elementary_side.py"
+LIBRARIES = ("gradc", "numpy", "jax", "torch")
+ROUNDS = 3
 
 
-def largest_error(name: str, dtype: str, function: Callable[..., np.ndarray], size: int) -> float:
-    """In ulps, over `size` points of each binade; the worst of each are measured with mpmath."""
-    largest = 0.0
-    for arguments in binades(name, dtype, size):
-        with np.errstate(all="ignore"):
-            results = function(*arguments)
-        errors = promised_errors(name, results, arguments, extended(name, dtype, *arguments))
-        worst = np.argsort(errors)[-5:]
-        arguments = [a[worst] for a in arguments]
-        errors = promised_errors(name, results[worst], arguments, REFERENCE[name, dtype](*arguments))
-        largest = max(largest, float(errors.max()))
-    return largest
+def results() -> dict[str, Any]:
+    """What was measured last: by section, library, function and dtype."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
 
 
-def nanoseconds(call: Callable[[], object], elements: int, rounds: int = 60, repeats: int = 20) -> float:
-    """The best time of a call, per element."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        best = min(best, time.perf_counter() - start)
-    return best / repeats / elements * 1e9
+def update(section: str, library: str, found: dict[str, dict[str, Any]], version: str) -> None:
+    """Put what was found in the place of what stood there, function by function."""
+    stored = results()
+    stored.setdefault("versions", {})[library] = version
+    rows = stored.setdefault(section, {}).setdefault(library, {})
+    for name, cells in found.items():
+        rows.setdefault(name, {}).update(cells)
+    RESULTS.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def times(name: str, dtype: str) -> tuple[float, float]:
-    """Nanoseconds per element: gradc, NumPy. Arguments lie within every domain, away from edges."""
-    n, rng = 4096, np.random.default_rng(0)
-    low, high = (1, 3) if name == "arccosh" else (0.1, 0.9) if name.startswith("arc") else (0.1, 3)
-    arguments = [rng.uniform(low, high, n).astype(DTYPES[dtype]) for _ in range(NAMES[name])]
-    out = np.empty(n, DTYPES[dtype])
-    _, loop = compiled(name, dtype, 64 // DTYPES[dtype].itemsize)
-    pointers = [a.ctypes.data for a in (out, *arguments)]
-    ours = nanoseconds(lambda: loop(*pointers, n), n)
-    return ours, nanoseconds(lambda: NUMPY[name](*arguments, out=out), n)
+def side(python: str, library: str, *task: str) -> dict[str, Any] | None:
+    """What `elementary_side.py` prints for a library in its environment; None where that is missing."""
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    command = [python, str(SIDE), library, *task]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode and "ModuleNotFoundError" in done.stderr:
+        return None
+    if done.returncode:
+        raise RuntimeError(f"{library}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def table(size: int) -> str:
-    lines = [
-        "| function | dtype | ulp | NumPy's ulp | ns | NumPy's ns | NumPy / gradc |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in NAMES:
-        for dtype in DTYPES:
-            ours, numpy = times(name, dtype)
-            error = largest_error(name, dtype, lambda *x, d=(name, dtype): apply(*d, *x), size)
-            numpy_error = largest_error(name, dtype, NUMPY[name], size)
-            shown = f"{numpy_error:.2f}" if numpy_error < 1e4 else f"{numpy_error:.0e}"
-            cells = (name, dtype, f"{error:.2f}", shown, f"{ours:.2f}", f"{numpy:.2f}", f"{numpy / ours:.1f}")
-            lines.append(f"| {' | '.join(cells)} |")
-            print(lines[-1], flush=True)
-    return "\n".join(lines)
+def interpreters(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Adds the options that name environments, and reads all: the interpreter for each library."""
+    for library in ("jax", "torch"):
+        parser.add_argument(f"--{library}", default=sys.executable, help=f"the Python that has {library}")
+    parser.add_argument("names", nargs="*", help="functions; all if none is named")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/elementary.json")
+    options = parser.parse_args()
+    parser.set_defaults(**vars(options))
+    return {library: getattr(options, library, sys.executable) for library in LIBRARIES}
+
+
+def processor() -> str:
+    import llvmlite.binding as llvm
+
+    return f"{llvm.get_host_cpu_name()} ({platform.system()} {platform.machine()})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write docs/elementary.md")
-    parser.add_argument("--size", type=int, default=100_000, help="points in a binade")
-    options = parser.parse_args()
-    text = table(options.size)
-    if options.write:
-        cpu = f"{llvm.get_host_cpu_name()} ({platform.system()} {platform.machine()})"
-        version = ".".join(map(str, llvm.llvm_version_info))
-        TARGET.write_text(TEXT.format(numpy=np.__version__, cpu=cpu, version=version, table=text))
+    pythons = interpreters(parser)
+    best: dict[str, dict[str, dict[str, float]]] = {}
+    versions: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        for library, python in pythons.items():
+            told = side(python, library, "times", *parser.get_default("names"))
+            if told is None:
+                continue
+            versions[library] = told["version"]
+            for name, dtype, took in told["times"]:
+                cells = best.setdefault(library, {}).setdefault(name, {})
+                cells[dtype] = round(min(took, cells.get(dtype, took)), 4)
+    print("ns per element ".ljust(15), *(library.rjust(8) for library in best))
+    for name, cells in best["gradc"].items():
+        for dtype in cells:
+            shown = (rows.get(name, {}).get(dtype) for rows in best.values())
+            print(
+                f"{name:11}{dtype:4}",
+                *("-".rjust(8) if took is None else f"{took:8.3f}" for took in shown),
+            )
+    versions["gradc"] = f"{gradc.__version__} on {processor()}"
+    if parser.get_default("write"):
+        for library, rows in best.items():
+            update("times", library, rows, versions[library])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 `docs/edges.md` shows what `tests/api/edges_cases.py` and `gradient_accuracy.py` say and the tests check,
 `docs/stabilize.md` what the docstrings of the stabilizing rules say, `docs/coverage.md` what the tables of
-functions have.
+functions have, `docs/elementary.md` what the long runs measured that are named there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from docs import coverage
+from docs import coverage, elementary
 from gradc.passes.stabilize import STABLE
 from tests.api import edges_elsewhere
 from tests.api.edges_cases import SECTIONS, Edge
@@ -102,7 +102,12 @@ def rules() -> str:
     return RULES + table(("rule", "formula", "where, and why"), rows) + "\n"
 
 
-PAGES = {"coverage.md": coverage.text, "edges.md": edges, "stabilize.md": rules}
+PAGES = {
+    "coverage.md": coverage.text,
+    "edges.md": edges,
+    "elementary.md": elementary.text,
+    "stabilize.md": rules,
+}
 """What is written where."""
 
 

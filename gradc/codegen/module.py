@@ -25,6 +25,7 @@ from gradc.codegen.parts import parts
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
 from gradc.codegen.target import Target
+from gradc.codegen.unfused import without_fma
 from gradc.ir.graph import Graph, Node
 from gradc.ir.op import OPS
 from gradc.ir.ops.special import SCIPY_NAMES
@@ -230,10 +231,11 @@ class Module:
         head = f'target triple = "{self.target.triple}"'
         declarations = "\n".join(self.declarations.values())
         tables = "\n".join([_table(name, words) for name, words in self.tables.items()])
-        return [
+        texts = [
             "\n\n".join([head, *group, declarations, *([] if k else [tables]), *attributes]) + "\n"
             for k, group in enumerate(parts(functions, self.graphs, count))
         ]
+        return texts if self.target.fused else [without_fma(text) for text in texts]
 
 
 def _table(name: str, words: list[int]) -> str:

@@ -11,7 +11,9 @@ import numpy as np
 
 from gradc.codegen import elementary
 from gradc.codegen.target import host
+from gradc.codegen.unfused import without_fma
 
+FUSED = {"host", "x86-64-v3", "x86-64-v4"}
 AVX512 = host().avx512
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 _LOOP = """
@@ -37,8 +39,12 @@ attributes #0 = {{ alwaysinline nounwind }}
 
 def machine_of(cpu: str, triple: str | None = None, jit: bool = False) -> llvm.TargetMachine:
     """A machine for a CPU by LLVM's name, or the "host". An engine owns its machine: one for each."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    if triple:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    else:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(triple or llvm.get_process_triple())
     if cpu == "host":
         features = llvm.get_host_cpu_features().flatten()
@@ -83,7 +89,8 @@ def compiled(
     """The engine and the loop of an elementary function."""
     symbol, text = elementary.define(name, dtype, lanes, avx512=AVX512 and cpu == "host")
     arguments = elementary.NAMES[name]
-    return engine_of(machine_of(cpu, jit=True), text + loop_text(symbol, dtype, lanes, arguments), arguments)
+    text += loop_text(symbol, dtype, lanes, arguments)
+    return engine_of(machine_of(cpu, jit=True), text if cpu in FUSED else without_fma(text), arguments)
 
 
 def apply(

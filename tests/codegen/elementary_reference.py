@@ -209,3 +209,20 @@ def binades(name: str, dtype: str, size: int) -> Iterator[list[np.ndarray]]:
         for sign in (1, -1):
             yield [(sign * size_of).astype(kind)]
     yield [(1 + rng.uniform(-1, 1, size) * np.exp2(-rng.uniform(1, limits.nmant + 1, size))).astype(kind)]
+
+
+def switches(dtype: str, size: int) -> np.ndarray:
+    """Where formulas change, and the numbers beside: simple fractions, and what argument reductions round at.
+
+    Multiples of 1/16, halves of multiples of ln 2, multiples of pi/4, powers of two and of sqrt(2), 3/4 of
+    powers of two.
+    """
+    limits = np.finfo(DTYPES[dtype])
+    exponents = np.arange(-limits.nmant - 4, limits.maxexp - 1, dtype=np.float64)
+    whole = np.arange(1.0, 1 + size // 60)
+    lists = [whole / 16, whole * (np.log(2) / 2), whole * (pi / 4), np.exp2(exponents)]
+    lists += [np.exp2(exponents) * np.sqrt(2), np.exp2(exponents) * 0.75, np.tan([pi / 8, 3 * pi / 8])]
+    middle = np.concatenate(lists).astype(DTYPES[dtype])
+    steps = np.arange(-2, 3, dtype=f"i{limits.dtype.itemsize}")
+    near = (middle.view(steps.dtype)[:, None] + steps).ravel().view(limits.dtype)
+    return np.concatenate([near, -near])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import struct
+from fractions import Fraction
 
 import llvmlite.binding as llvm
 import mpmath
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 
 from gradc.codegen import elementary
-from tests.codegen.elementary_harness import DTYPES, apply, machine_of
+from gradc.codegen.unfused import without_fma
+from tests.codegen.elementary_harness import AVX512, DTYPES, apply, machine_of
 from tests.codegen.elementary_reference import (
     NUMPY,
     REFERENCE,
@@ -34,6 +37,7 @@ BOUNDS = {
     "cbrt": (0.51, 0.51), "hypot": (0.51, 0.51),
 }  # fmt: skip
 CASES = [(name, dtype) for name in elementary.NAMES for dtype in DTYPES]
+LLVM = {"f32": "float", "f64": "double"}
 IDS = [f"{name}-{dtype}" for name, dtype in CASES]
 
 
@@ -129,17 +133,78 @@ def undefined_symbols(elf: bytes) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4", "host"])
+OTHERS = {
+    "x86-64": ("x86_64-unknown-linux-gnu", False),
+    "x86-64-v3": ("x86_64-unknown-linux-gnu", False),
+    "x86-64-v4": ("x86_64-unknown-linux-gnu", True),
+    "host": (None, AVX512),
+    "cortex-a57": ("aarch64-unknown-linux-gnu", False),
+}
+"""Processors: the triple, and whether they have AVX-512."""
+
+
+@pytest.mark.parametrize("cpu", OTHERS)
 def test_nothing_is_left_undefined(cpu: str) -> None:
-    """Every intrinsic becomes instructions, with AVX2 and AVX-512; nothing is called that is not there."""
-    machine = machine_of(cpu, "x86_64-unknown-linux-gnu")
+    """Every intrinsic becomes instructions, with SSE2, AVX2, AVX-512 and NEON; nothing is called that is not
+    there."""
+    triple, avx512 = OTHERS[cpu]
+    machine = machine_of(cpu, triple)
     for dtype, lanes in (("f32", 1), ("f32", 16), ("f64", 1), ("f64", 4)):
-        text = elementary.define_all([(name, dtype, lanes) for name in elementary.NAMES])
+        text = elementary.define_all([(name, dtype, lanes) for name in elementary.NAMES], avx512=avx512)
         # As it stands a function is internal, and would be dropped.
         text = re.sub(r"define internal (.*) #0", r"define \1 nounwind", text)
+        if cpu == "x86-64":
+            text = without_fma(text)
         module = llvm.parse_assembly(text)
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
         assert undefined_symbols(machine.emit_object(module)) == set()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=IDS)
+@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="the code is run")
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+def test_accuracy_on_older_processors(name: str, dtype: str, cpu: str) -> None:
+    """What is written for AVX2, and for SSE2 without fused multiply-add, runs here too, as exactly."""
+    arguments = sample(name, dtype, 400)
+    results = apply(name, dtype, *arguments, lanes=4, cpu=cpu)
+    errors = promised_errors(name, results, arguments, REFERENCE[name, dtype](*arguments))
+    i = int(np.argmax(errors))
+    assert errors[i] <= 1, f"{name}({', '.join(repr(a[i]) for a in arguments)}) = {results[i]!r}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fma_without_the_instruction(dtype: str) -> None:
+    """Exact where the result is a number of the format; else within a trifle of half an ulp."""
+    rng, kind = np.random.default_rng(3), DTYPES[dtype]
+    a, b = ((rng.uniform(-1, 1, 4000) * np.exp2(rng.integers(-40, 40, 4000))).astype(kind) for _ in range(2))
+    with np.errstate(all="ignore"):
+        product = a * b
+        c = np.concatenate([-product[:2000], (product * rng.uniform(-2, 2, 4000).astype(kind))[2000:]])
+    text = f"""declare {LLVM[dtype]} @llvm.fma.{dtype}({", ".join([LLVM[dtype]] * 3)})
+define {LLVM[dtype]} @f({LLVM[dtype]} %a, {LLVM[dtype]} %b, {LLVM[dtype]} %c) {{
+  %y = call {LLVM[dtype]} @llvm.fma.{dtype}({LLVM[dtype]} %a, {LLVM[dtype]} %b, {LLVM[dtype]} %c)
+  ret {LLVM[dtype]} %y
+}}
+"""
+    machine = machine_of("x86-64" if llvm.get_process_triple().startswith("x86_64") else "host", jit=True)
+    module = llvm.parse_assembly(without_fma(text))
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    number = ctypes.c_float if dtype == "f32" else ctypes.c_double
+    function = ctypes.CFUNCTYPE(number, *[number] * 3)(engine.get_function_address("f"))
+    for x, y, z in zip(a.tolist(), b.tolist(), c.tolist(), strict=True):
+        exact = Fraction(x) * Fraction(y) + Fraction(z)
+        found = function(x, y, z)
+        if Fraction(float(kind.type(float(exact)))) == exact:
+            assert Fraction(found) == exact
+        else:
+            assert abs(Fraction(found) - exact) <= Fraction(0.5001) * Fraction(
+                float(np.spacing(kind.type(abs(found))))
+            )
+    assert np.signbit(function(-0.0, 1.0, -0.0))
+    assert function(np.inf, 1.0, 1.0) == np.inf
+    assert np.isnan(function(np.inf, 0.0, 1.0))
 
 
 def test_definitions_are_written_once() -> None:
