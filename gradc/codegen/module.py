@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from gradc.codegen import matmul
+from gradc.codegen.baseline import for_baseline
 from gradc.codegen.binary import Message
 from gradc.codegen.contract import define as define_contraction
 from gradc.codegen.contract.reading import contraction
@@ -25,7 +26,6 @@ from gradc.codegen.parts import parts
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
 from gradc.codegen.target import Target
-from gradc.codegen.unfused import without_fma
 from gradc.ir.graph import Graph, Node
 from gradc.ir.op import OPS
 from gradc.ir.ops.special import SCIPY_NAMES
@@ -235,7 +235,7 @@ class Module:
             "\n\n".join([head, *group, declarations, *([] if k else [tables]), *attributes]) + "\n"
             for k, group in enumerate(parts(functions, self.graphs, count))
         ]
-        return texts if self.target.fused else [without_fma(text) for text in texts]
+        return [for_baseline(text) for text in texts] if self.target.baseline else texts
 
 
 def _table(name: str, words: list[int]) -> str:

@@ -24,9 +24,9 @@ class Target(NamedTuple):
         return self._is_x86 and self.vector_bytes == 64
 
     @property
-    def fused(self) -> bool:
-        """Whether it multiplies and adds with one rounding."""
-        return not self._is_x86 or self.vector_bytes > 16
+    def baseline(self) -> bool:
+        """Whether it is an x86 that need not have more than SSE2: no fused multiply-add, no rounding."""
+        return self._is_x86 and self.vector_bytes == 16
 
 
 @lru_cache(maxsize=1)

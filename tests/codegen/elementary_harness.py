@@ -10,8 +10,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from gradc.codegen import elementary
+from gradc.codegen.baseline import for_baseline
 from gradc.codegen.target import host
-from gradc.codegen.unfused import without_fma
 
 FUSED = {"host", "x86-64-v3", "x86-64-v4"}
 AVX512 = host().avx512
@@ -90,7 +90,7 @@ def compiled(
     symbol, text = elementary.define(name, dtype, lanes, avx512=AVX512 and cpu == "host")
     arguments = elementary.NAMES[name]
     text += loop_text(symbol, dtype, lanes, arguments)
-    return engine_of(machine_of(cpu, jit=True), text if cpu in FUSED else without_fma(text), arguments)
+    return engine_of(machine_of(cpu, jit=True), text if cpu in FUSED else for_baseline(text), arguments)
 
 
 def apply(

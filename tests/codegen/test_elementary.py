@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 
 import llvmlite.binding as llvm
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from gradc.codegen import elementary
-from gradc.codegen.unfused import without_fma
+from gradc.codegen.baseline import for_baseline
 from tests.codegen.elementary_harness import AVX512, DTYPES, apply, machine_of
 from tests.codegen.elementary_reference import (
     NUMPY,
@@ -154,7 +155,7 @@ def test_nothing_is_left_undefined(cpu: str) -> None:
         # As it stands a function is internal, and would be dropped.
         text = re.sub(r"define internal (.*) #0", r"define \1 nounwind", text)
         if cpu == "x86-64":
-            text = without_fma(text)
+            text = for_baseline(text)
         module = llvm.parse_assembly(text)
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
         assert undefined_symbols(machine.emit_object(module)) == set()
@@ -173,38 +174,57 @@ def test_accuracy_on_older_processors(name: str, dtype: str, cpu: str) -> None:
     assert errors[i] <= 1, f"{name}({', '.join(repr(a[i]) for a in arguments)}) = {results[i]!r}"
 
 
+def natively(name: str, dtype: str) -> Callable[..., float]:
+    """LLVM's intrinsic of scalars, compiled for the first x86-64 if this is one."""
+    kind, letters = LLVM[dtype], "abc" if name == "fma" else "a"
+    operands = ", ".join(f"{kind} %{letter}" for letter in letters)
+    text = f"""declare {kind} @llvm.{name}.{dtype}({", ".join([kind] * len(letters))})
+define {kind} @f({operands}) {{
+  %y = call {kind} @llvm.{name}.{dtype}({operands})
+  ret {kind} %y
+}}
+"""
+    machine = machine_of("x86-64" if llvm.get_process_triple().startswith("x86_64") else "host", jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(for_baseline(text)), machine)
+    engine.finalize_object()
+    number = ctypes.c_float if dtype == "f32" else ctypes.c_double
+    function = ctypes.CFUNCTYPE(number, *[number] * len(letters))(engine.get_function_address("f"))
+    return lambda *x, engine=engine: function(*x)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fma_without_the_instruction(dtype: str) -> None:
     """Exact where the result is a number of the format; else within a trifle of half an ulp."""
     rng, kind = np.random.default_rng(3), DTYPES[dtype]
     a, b = ((rng.uniform(-1, 1, 4000) * np.exp2(rng.integers(-40, 40, 4000))).astype(kind) for _ in range(2))
-    with np.errstate(all="ignore"):
-        product = a * b
-        c = np.concatenate([-product[:2000], (product * rng.uniform(-2, 2, 4000).astype(kind))[2000:]])
-    text = f"""declare {LLVM[dtype]} @llvm.fma.{dtype}({", ".join([LLVM[dtype]] * 3)})
-define {LLVM[dtype]} @f({LLVM[dtype]} %a, {LLVM[dtype]} %b, {LLVM[dtype]} %c) {{
-  %y = call {LLVM[dtype]} @llvm.fma.{dtype}({LLVM[dtype]} %a, {LLVM[dtype]} %b, {LLVM[dtype]} %c)
-  ret {LLVM[dtype]} %y
-}}
-"""
-    machine = machine_of("x86-64" if llvm.get_process_triple().startswith("x86_64") else "host", jit=True)
-    module = llvm.parse_assembly(without_fma(text))
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    number = ctypes.c_float if dtype == "f32" else ctypes.c_double
-    function = ctypes.CFUNCTYPE(number, *[number] * 3)(engine.get_function_address("f"))
+    product = a * b
+    c = np.concatenate([-product[:2000], (product * rng.uniform(-2, 2, 4000).astype(kind))[2000:]])
+    function = natively("fma", dtype)
     for x, y, z in zip(a.tolist(), b.tolist(), c.tolist(), strict=True):
         exact = Fraction(x) * Fraction(y) + Fraction(z)
         found = function(x, y, z)
         if Fraction(float(kind.type(float(exact)))) == exact:
             assert Fraction(found) == exact
         else:
-            assert abs(Fraction(found) - exact) <= Fraction(0.5001) * Fraction(
-                float(np.spacing(kind.type(abs(found))))
-            )
+            place = Fraction(float(np.spacing(kind.type(abs(found)))))
+            assert abs(Fraction(found) - exact) <= Fraction(0.5001) * place
     assert np.signbit(function(-0.0, 1.0, -0.0))
     assert function(np.inf, 1.0, 1.0) == np.inf
     assert np.isnan(function(np.inf, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["rint", "trunc", "floor", "ceil"])
+def test_rounding_without_the_instruction(name: str, dtype: str) -> None:
+    rng, kind = np.random.default_rng(4), DTYPES[dtype]
+    x = np.concatenate(
+        [special_arguments(dtype), np.arange(-9, 9, 0.25, kind), rng.normal(0, 9, 500)]
+    ).astype(kind)
+    function = natively(name, dtype)
+    found = np.array([function(value) for value in x.tolist()], kind)
+    assert np.array_equal(found, getattr(np, name)(x), equal_nan=True)
+    number = ~np.isnan(x)
+    assert np.array_equal(np.signbit(found[number]), np.signbit(getattr(np, name)(x)[number]))
 
 
 def test_definitions_are_written_once() -> None:
