@@ -185,6 +185,40 @@ def fits() -> list[Fit]:
     return out
 
 
+INTERVALS = [  # those of `avx512.chosen` by three bits of the exponent and two of the fraction, from 1/8 on
+    (2.0**e * (1 + q / 4), 2.0**e * (1 + (q + 1) / 4)) for e in range(-3, 5) for q in range(4)
+]
+
+
+def piecewise(function: Function, end: float) -> list[list[float]]:
+    """Rows of 32 numbers: centers c and coefficients, lowest first, of polynomials of degree 6 in x - c.
+
+    c lies where function(c) is nearly a float32. The first interval begins at 0, and there the polynomial is
+    that of function(x) - x at c = 0. From `end` on the function is 1.
+    """
+    columns = []
+    for low, high in INTERVALS:
+        if low >= end:
+            columns.append([low, 1.0, *[0.0] * 6])
+            continue
+        if low == INTERVALS[0][0]:
+            fit = Fit("", "f32", "", 5, mpf(2) ** -20, mpf(high), lambda x: (function(x) - x) / x,
+                      lambda x: x / function(x))  # fmt: skip
+            columns.append([0.0, 0.0, *minimax(fit)[0]])
+            continue
+        middle = rounded(mpf(low + high) / 2, "f32")
+        near = [rounded(mpf(middle * (1 + i * 2.0**-22)), "f32") for i in range(-400, 400)]
+        c = min(near, key=lambda x: abs(function(mpf(x)) - mpf(rounded(function(mpf(x)), "f32"))))
+        start = rounded(function(mpf(c)), "f32")
+        fit = Fit("", "f32", "", 5, mpf(low) - mpf(c), mpf(high) - mpf(c),
+                  lambda d, c=c, start=start: (function(c + d) - start) / d if d else mp.diff(function, c),
+                  lambda d, c=c: abs(d) / function(c + d))  # fmt: skip
+        columns.append([c, start, *minimax(fit)[0]])
+    turn = 16  # the exponent of 1/8 ends in the bits 100
+    columns = columns[turn:] + columns[:turn]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
 def main() -> None:
     lines = [
         '"""Coefficients of polynomials, written by benchmarks/elementary_coefficients.py."""\n',
@@ -201,6 +235,9 @@ def main() -> None:
             f'    # {fit.formula} on {domain}: {error:.1f}\n    "{fit.dtype}": (\n{body}    ),\n'
         )
     lines += [f"{name} = {{\n{''.join(rows)}}}" for name, rows in tables.items()]
+    for name, function, end in (("TANH", mp.tanh, 10), ("ERF", mp.erf, 4)):
+        rows = [f"    ({', '.join(map(repr, row))}),\n" for row in piecewise(function, end)]
+        lines.append(f"{name}_PIECES = (\n    # fmt: off\n{''.join(rows)}    # fmt: on\n)")
     TARGET.write_text("\n".join(lines) + "\n")
 
 

@@ -189,7 +189,8 @@ define {kind} @f({operands}) {{
     engine.finalize_object()
     number = ctypes.c_float if dtype == "f32" else ctypes.c_double
     function = ctypes.CFUNCTYPE(number, *[number] * len(letters))(engine.get_function_address("f"))
-    return lambda *x, engine=engine: function(*x)
+    function.engine = engine  # which owns the code
+    return function
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -217,9 +218,7 @@ def test_fma_without_the_instruction(dtype: str) -> None:
 @pytest.mark.parametrize("name", ["rint", "trunc", "floor", "ceil"])
 def test_rounding_without_the_instruction(name: str, dtype: str) -> None:
     rng, kind = np.random.default_rng(4), DTYPES[dtype]
-    x = np.concatenate(
-        [special_arguments(dtype), np.arange(-9, 9, 0.25, kind), rng.normal(0, 9, 500)]
-    ).astype(kind)
+    x = np.concatenate([special_arguments(dtype), np.arange(-9, 9, 0.25), rng.normal(0, 9, 500)]).astype(kind)
     function = natively(name, dtype)
     found = np.array([function(value) for value in x.tolist()], kind)
     assert np.array_equal(found, getattr(np, name)(x), equal_nan=True)

@@ -17,6 +17,7 @@ from gradc.codegen.elementary.builder import (
     two_sum,
 )
 from gradc.codegen.elementary.exponential import exp_parts, power_of_two, scaled
+from gradc.codegen.elementary.pieces import by_pieces
 
 # Where the series ends and the tail begins; from where on erf rounds to 1.
 ERF_SPLIT = 0.75
@@ -33,6 +34,8 @@ LOG_ERFC_SPLIT = {
 
 def erf(x: Value) -> Value:
     """The error function: x + x P(x**2) near 0, 1 - exp(P(|x|)) where erfc is small, as are its errors."""
+    if x.kind == "f32" and x.code.avx512:
+        return by_pieces(x, coefficients.ERF_PIECES)
     a = absolute(x)
     near = fma(a, polynomial(a * a, coefficients.ERF[x.kind]), a)
     t = minimum(a, ERF_ONE[x.kind]) - ERF_SPLIT

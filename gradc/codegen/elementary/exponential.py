@@ -101,9 +101,14 @@ def exp_plus(x: Value, sign: int) -> tuple[Value, Pair]:
     e**x + sign = 2**k (e**r + sign 2**-k); the sums keep their rounding errors. p.low is up to 0.06.
     """
     k, r = split(x)
-    unit = moderate_power(-k) if sign > 0 else -moderate_power(-k)
-    lead, small = around(unit, r)
-    return k, Pair(lead, beyond_first_order(k, r, small))
+    unit = moderate_power(-k)
+    lead, small = around(unit if sign > 0 else -unit, r)
+    if sign < 0:  # what cancels lets all errors grow
+        return k, Pair(lead, beyond_first_order(k, r, small))
+    low = LN2_LOW[x.kind]
+    full = fma(k, -low, r)
+    rest = fma(full * full, polynomial(full, coefficients.EXP[x.kind]), fma(k, -low, small))
+    return k, Pair(lead, rest)
 
 
 def beyond_first_order(k: Value, r: Value, small: Value | None = None) -> Value:

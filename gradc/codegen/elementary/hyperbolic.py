@@ -32,6 +32,7 @@ from gradc.codegen.elementary.exponential import (
     split,
 )
 from gradc.codegen.elementary.logarithm import at_edges, log1p_pair
+from gradc.codegen.elementary.pieces import by_pieces
 
 # Below the split tanh is a series (float32); from the second on it rounds to 1. sinh and cosh overflow.
 TANH_SPLIT = 1.0
@@ -41,7 +42,9 @@ OVERFLOW = {"f32": 90.0, "f64": 711.0}
 
 def tanh(x: Value) -> Value:
     """The hyperbolic tangent: the commonest activation, so float32 has a shorter way."""
-    return tanh_f32(x) if x.kind == "f32" else tanh_f64(x)
+    if x.kind == "f64":
+        return tanh_f64(x)
+    return by_pieces(x, coefficients.TANH_PIECES) if x.code.avx512 else tanh_f32(x)
 
 
 def tanh_f32(x: Value) -> Value:
