@@ -8,6 +8,7 @@ relative to the function itself. Run `python -m benchmarks.elementary_coefficien
 from __future__ import annotations
 
 import struct
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from mpmath import mp, mpf
 
 mp.dps = 150
 TARGET = Path(__file__).parent.parent / "gradc/codegen/elementary/coefficients.py"
+INDENT = {"initial_indent": " " * 8, "subsequent_indent": " " * 8}
 STEPS = 8  # coefficients rounded one by one
 Function = Callable[[mpf], mpf]
 
@@ -219,6 +221,11 @@ def piecewise(function: Function, end: float) -> list[list[float]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
+def wrapped(row: list[float]) -> str:
+    """A tuple as lines of text."""
+    return f"    (\n{textwrap.fill(', '.join(map(repr, row)), 105, **INDENT)},\n    ),\n"
+
+
 def main() -> None:
     lines = [
         '"""Coefficients of polynomials, written by benchmarks/elementary_coefficients.py."""\n',
@@ -235,9 +242,11 @@ def main() -> None:
             f'    # {fit.formula} on {domain}: {error:.1f}\n    "{fit.dtype}": (\n{body}    ),\n'
         )
     lines += [f"{name} = {{\n{''.join(rows)}}}" for name, rows in tables.items()]
+    lines.append("# Rows of 32: the centers of pieces, and coefficients from the lowest to the highest.")
+    lines.append("# fmt: off")
     for name, function, end in (("TANH", mp.tanh, 10), ("ERF", mp.erf, 4)):
-        rows = [f"    ({', '.join(map(repr, row))}),\n" for row in piecewise(function, end)]
-        lines.append(f"{name}_PIECES = (\n    # fmt: off\n{''.join(rows)}    # fmt: on\n)")
+        lines.append(f"{name}_PIECES = (\n{''.join(map(wrapped, piecewise(function, end)))})")
+    lines.append("# fmt: on")
     TARGET.write_text("\n".join(lines) + "\n")
 
 
