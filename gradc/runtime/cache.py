@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -203,7 +202,7 @@ class Cache:
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a file beside its place, and rename it."""
-        temporary = os.path.join(self.folder, f"{os.getpid()}-{secrets.token_hex(8)}.tmp")
+        temporary = os.path.join(self.folder, f"{os.getpid()}-{os.urandom(8).hex()}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         try:
             with open(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
@@ -232,7 +231,7 @@ def unframe(key: str, raw: bytes) -> bytes:
     if raw[: len(MAGIC)] != MAGIC:
         raise UnusableError("is no file of ours")
     data = raw[HEAD:]
-    if len(raw) < HEAD or not secrets.compare_digest(raw[len(MAGIC) : HEAD], _digest(key, data)):
+    if len(raw) < HEAD or raw[len(MAGIC) : HEAD] != _digest(key, data):
         raise UnusableError("is not as it was written")
     return data
 

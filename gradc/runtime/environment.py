@@ -12,24 +12,27 @@ import importlib.machinery
 import os
 import platform
 import sys
-import time
 
 import numpy as np
 
+from gradc.runtime import IMPORTED
 from gradc.runtime.cache import Cache
-
-IMPORTED = time.time_ns()
 
 CPU = ("vendor_id", "cpu family", "model", "stepping", "flags")
 """What tells processors apart, of the lines that Linux has for each."""
 
 
 class UnknownError(Exception):
-    """It cannot be told what compiled code would depend on."""
+    """What is compiled has no name in the cache."""
 
 
 def key(cache: Cache, *parts: bytes | str) -> str:
-    """The name for what is compiled here and now from these parts. Errors: `UnknownError`."""
+    """The name for what is compiled here and now from these parts.
+
+    Errors: `UnknownError`, also for a cache that cannot be used: then nothing needs a name.
+    """
+    if fault := cache.fault():
+        raise UnknownError(fault)
     digest = hashlib.blake2b(environment(cache), digest_size=20)
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -81,13 +84,13 @@ def sources(cache: Cache) -> str:
     files = sorted(_files(root))
     if not files:
         raise UnknownError("gradc's files cannot be read")
-    if max(changed for _, _, changed in files) > IMPORTED:
+    if max(changed for _, _, _, changed in files) > IMPORTED:
         raise UnknownError("gradc's files have changed since it was imported")
     known = hashlib.blake2b(repr((root, files)).encode(), digest_size=20).hexdigest()
     if (found := cache.get(known).data) is not None:
         return found.decode()
     digest = hashlib.blake2b(digest_size=20)
-    for path, _, _ in files:
+    for path, *_ in files:
         with open(path, "rb") as file:
             raw = file.read()
         digest.update(f"{os.path.relpath(path, root)} {len(raw)}\n".encode() + raw)
@@ -95,15 +98,18 @@ def sources(cache: Cache) -> str:
     return digest.hexdigest()
 
 
-def _files(folder: str) -> list[tuple[str, int, int]]:
-    """The modules in a folder and those below it: path, size, and time of the last change in nanoseconds."""
+def _files(folder: str) -> list[tuple[str, int, int, int]]:
+    """The modules in a folder and those below it: path, size, and two times in nanoseconds.
+
+    The first is what the file says of its last change, the second when that, or anything else of it, was set.
+    """
     found = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith((".py", ".pyc")):
                     status = entry.stat()
-                    found.append((entry.path, status.st_size, status.st_mtime_ns))
+                    found.append((entry.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
                 elif not entry.name.startswith(("_", ".")) and entry.is_dir():
                     found += _files(entry.path)
     except OSError as error:
