@@ -91,7 +91,7 @@ define internal ptr @thread(ptr %nothing) {
 entry:
   br label %look
 look:
-  %seen = phi i64 [ 0, %entry ], [ %now, %finished ]
+  %seen = phi i64 [ 0, %entry ], [ %now, %finished ], [ %now, %missed ]
   br label %spin
 spin:
   %n = phi i64 [ 0, %look ], [ %n.next, %spin ]
@@ -106,7 +106,7 @@ lock:
   call i32 @pthread_mutex_lock(ptr @mutex)
   br label %check
 check:
-  %known = phi i64 [ %seen, %lock ], [ %known, %sleep ], [ %now, %missed ]
+  %known = phi i64 [ %seen, %lock ], [ %known, %sleep ]
   %now = load i64, ptr @generation
   %new = icmp ne i64 %now, %known
   br i1 %new, label %which, label %sleep
@@ -117,8 +117,9 @@ which:
   %job = load ptr, ptr @job
   %over = icmp eq ptr %job, null
   br i1 %over, label %missed, label %room
-missed:
-  br label %check
+missed:                                         ; too late: awake for the next one
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %look
 room:
   %joined.at = getelementptr %job, ptr %job, i64 0, i32 5
   %joined = load i64, ptr %joined.at
