@@ -254,10 +254,11 @@ def check_leaf(leaf: Any, name: str) -> None:
     """See to it that a leaf can be an argument. Errors: `ArgumentError` that says what to pass instead."""
     cls = type(leaf)
     what = f"argument {name} is "
+    called = f"{cls.__module__}.{cls.__name__}".removeprefix("builtins.")
     if isinstance(leaf, np.ndarray | np.generic):
         if isinstance(leaf, np.ndarray) and cls not in (np.ndarray, np.memmap):
             raise ArgumentError(
-                f"{what}a {cls.__module__}.{cls.__name__}, whose operations are not those of np.ndarray",
+                f"{what}a {called}, whose operations are not those of np.ndarray",
                 caller(),
                 f"pass np.asarray({name})" + (" or a filled array" if hasattr(leaf, "mask") else ""),
             )
@@ -276,7 +277,7 @@ def check_leaf(leaf: Any, name: str) -> None:
         return
     if hasattr(cls, "__array__") and not isinstance(leaf, type):
         raise ArgumentError(
-            f"{what}a {cls.__module__}.{cls.__name__}, which is no NumPy array",
+            f"{what}a {called}, which is no NumPy array",
             caller(),
             f"pass np.asarray({name})",
         )
@@ -284,7 +285,7 @@ def check_leaf(leaf: Any, name: str) -> None:
         hash(leaf)
     except TypeError:
         raise ArgumentError(
-            f"{what}a {cls.__name__}, which is neither an array nor a number nor hashable",
+            f"{what}a {called}, which is neither an array nor a number nor hashable",
             caller(),
             "pass arrays and numbers, in tuples, lists, dicts or dataclasses; make static options hashable",
         ) from None

@@ -84,6 +84,7 @@ LEAF: Final = (
     "nd",
     "shape",
     "number",  # where it lies in the frame, unless it is an array
+    "simple",  # the type of a NumPy scalar that is its header and up to 8 bytes of value, or null
 )
 WALK: Final = (
     "op",
@@ -231,6 +232,7 @@ def leaf_record(leaf: LeafSpec, number: int, table: Table) -> list[int]:
         "nd": len(leaf.shape),
         "shape": table.add(leaf.shape),
         "number": number,
+        "simple": id(leaf.dtype.type) if leaf.dtype.kind in "iuf" and leaf.dtype.itemsize <= 8 else 0,
     }
     return [record[name] for name in LEAF]
 

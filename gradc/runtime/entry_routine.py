@@ -140,6 +140,10 @@ def layout_fault() -> str | None:
     types = (table[NUMPY_TABLE["PyArray_Type"]], table[NUMPY_TABLE["PyDoubleArrType_Type"]])
     if types != (id(np.ndarray), id(np.float64)):
         return "NumPy's table of C functions is not in its usual order"
+    for number in (np.float64(-1.5), np.float32(-1.5), np.int64(-3), np.int32(-3), np.int8(-3), np.uint64(3)):
+        value = ctypes.string_at(id(number) + entry_text.HEADER, number.nbytes)
+        if value != number.tobytes() or type(number).__basicsize__ < entry_text.HEADER + 8:
+            return f"the value of a {type(number).__name__} is not behind its header"
     int_bits = 0xFFFFFFFF
     found = {
         "data": peek(array, "Array.data"),

@@ -57,6 +57,7 @@ declare ptr @PyObject_GetAttr(ptr, ptr)
 declare i32 @PyObject_GenericSetAttr(ptr, ptr, ptr)
 declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+declare ptr @PyType_GenericAlloc(ptr, i64)
 declare ptr @PyErr_NoMemory()
 declare ptr @PyErr_Occurred()
 declare i32 @PyErr_ExceptionMatches(ptr)
@@ -299,8 +300,8 @@ prepare:
   br i1 %o.array, label %allocate, label %reserve
 reserve:
   %number.place = field i64 %o.leaf Leaf.number
-  %number = getelementptr i8, ptr %frame, i64 %number.place
-  put ptr %number %out %o
+  %room = getelementptr i8, ptr %frame, i64 %number.place
+  put ptr %room %out %o
   br label %o.latch
 allocate:
   %descr = field ptr %o.leaf Leaf.descr
@@ -353,11 +354,25 @@ wrap:
   br i1 %s.array, label %s.latch, label %scalar
 scalar:
   %value = item ptr %out %s
+  %s.type = field ptr %s.leaf Leaf.simple
+  %s.general = icmp eq ptr %s.type, null
+  br i1 %s.general, label %general, label %number
+general:
   %s.descr = field ptr %s.leaf Leaf.descr
   %boxed = call ptr @PyArray_Scalar(ptr %value, ptr %s.descr, ptr null)
   put ptr %boxed %made %s
   %unboxed = icmp eq ptr %boxed, null
   br i1 %unboxed, label %close, label %s.latch
+number:                                         ; as PyArray_Scalar does it after a number of questions
+  %new = call ptr @PyType_GenericAlloc(ptr %s.type, i64 0)
+  put ptr %new %made %s
+  %no_new = icmp eq ptr %new, null
+  br i1 %no_new, label %close, label %assign
+assign:
+  %bits = load i64, ptr %value
+  %new.value = getelementptr i8, ptr %new, i64 OBJECT_BYTES
+  store i64 %bits, ptr %new.value
+  br label %s.latch
   again %s
 
   %whole = call i1 @build(ptr %plan, ptr %slots)
@@ -374,7 +389,7 @@ miss:                                           ; or an error on the way
   br label %close
 close:                                          ; give up what the call owns
   %result = phi ptr [ %root, %ready ], [ %nothing, %miss ], [ null, %hook ], [ null, %refusal ],
-                    [ null, %report ], [ null, %scalar ], [ null, %s.done ]
+                    [ null, %report ], [ null, %general ], [ null, %number ], [ null, %s.done ]
   %owned = field i64 %plan Plan.owned
   %slot_count = field i64 %plan Plan.slot_count
   %owning = sub i64 %slot_count, %owned
@@ -432,6 +447,7 @@ def expand(text: str) -> str:
     """`text` without abbreviations, and with the numbers that its names in capitals stand for."""
     numbers = {
         "ALIGNMENT": ALIGNMENT,
+        "OBJECT_BYTES": HEADER,
         "ALIGNED_C_ORDER": ALIGNED_C_ORDER,
         "LEAF_BYTES": 8 * len(LEAF),
         "WALK_BYTES": 8 * len(WALK),

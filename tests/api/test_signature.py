@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import enum
 import gc
 import warnings
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import gradc
+from gradc.trace import tree
 
 F32, F64 = np.float32, np.float64
 x3 = np.array([1.0, 2.0, 3.0])
@@ -217,10 +219,31 @@ def test_leaf_names() -> None:
         assert name in head
 
 
+class Mine(np.ndarray):
+    """A subclass of the user's."""
+
+
+class NoArray:
+    """Pretends to be an array, but has none to give."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("asked for an array")
+
+
+class Unhashable(NoArray):
+    __hash__ = None  # type: ignore[assignment]
+
+
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize(
     ("leaf", "what"),
     [
+        (NoArray(), "NoArray, which is no NumPy array"),
+        (Unhashable(), "Unhashable, which is no NumPy array"),
+        (np.ones(3).view(Mine), "Mine, whose operations"),
+        (array.array("d", [1.0]), "array.array"),
+        (np.timedelta64(3), "timedelta64"),
+        (np.zeros(2, [("a", "f8")]), r"\('a', '<f8'\)"),
         (np.ones(3, complex), "complex128"),
         (np.array([1, "a"], object), "object"),
         (np.array(["a"]), "<U1"),
@@ -242,4 +265,19 @@ def test_leaves_that_cannot_be(leaf: Any, what: str) -> None:
         f(x3, {"inner": leaf})
     assert "p.inner" in str(caught.value) and caught.value.source is not None
     assert caught.value.source.file == __file__
+    assert [entry.path.name for entry in caught.traceback] == ["test_signature.py"]  # type: ignore[union-attr]
     f(x3, 1.0)
+
+
+def test_a_list_in_place_of_an_array_is_another_signature() -> None:
+    f = gradc.compile(lambda p: np.sum(np.asarray(p["w"]) * 2.0))
+    for w in (x3, [1.0, 2.0, 3.0], [[1.0, 2.0], [3.0, 4.0]], 4.0, x3, [x3, x3]):
+        for _ in range(2):
+            assert f({"w": w}) == np.sum(np.asarray(w) * 2.0)
+            assert tree.structure(f.grad({"w": w})["w"]) == tree.structure(w)
+
+
+def test_integers_of_any_size_are_static() -> None:
+    f = gradc.compile(lambda x, n: x * float(n))
+    for n in (2**63 - 1, 2**63, -(2**70), 0):
+        assert f(2.0, n) == f(2.0, n) == 2.0 * float(n)
