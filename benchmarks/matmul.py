@@ -292,7 +292,7 @@ define void @ours(ptr %a, ptr %b, ptr %c, ptr %scratch) #1 {{
   br label %loop
 loop:
   %i = phi i64 [ 0, %0 ], [ %next, %loop ]
-  call void @task(ptr %table, i64 %i, ptr null)
+  call void @task(ptr %table, i64 %i, ptr null, i64 0)
   %next = add i64 %i, 1
   %more = icmp ult i64 %next, {parts}
   br i1 %more, label %loop, label %done

@@ -280,9 +280,16 @@ class Driver:
         self.pointers, self.waiting = {}, {}
         inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
         if name == "fuse" and node.attrs["body"].nodes[-1].op.name == "contract":
-            symbol, scratch, operands = self.module.contraction(node.attrs["body"])
-            pointers = [*(inputs[i] for i in operands), *outputs]
-            self.call(symbol, [*pointers, self.scratch_pointer(scratch)])
+            symbol, made, operands = self.module.contraction(node.attrs["body"])
+            pointers = [*(inputs[i] for i in operands), *outputs, self.scratch_pointer(made.scratch)]
+            if made.parts == 1:
+                self.call(symbol, pointers)
+            else:
+                if made.before:
+                    self.call(made.before, pointers)
+                self.in_chunks(symbol, symbol, pointers, made.parts)
+                if made.after:
+                    self.call(made.after, pointers)
         elif name == "fuse":
             overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
             symbol, chunks = self.module.lowered(node.attrs["body"], overwrites)

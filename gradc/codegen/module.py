@@ -15,6 +15,7 @@ from typing import Any
 from gradc.codegen import matmul
 from gradc.codegen.baseline import for_baseline
 from gradc.codegen.binary import Message
+from gradc.codegen.contract import Contraction
 from gradc.codegen.contract import define as define_contraction
 from gradc.codegen.contract.reading import contraction
 from gradc.codegen.elementary import define
@@ -67,6 +68,7 @@ class Module:
     symbols: dict[str, str] = field(default_factory=dict)
     products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
     tasks: dict[tuple, tuple[str, int, int] | None] = field(default_factory=dict)
+    contractions: dict[tuple, tuple[str, Contraction]] = field(default_factory=dict)
     bodies: dict[Hashable, tuple[str, int]] = field(default_factory=dict)
     is_parallel: bool = False
 
@@ -209,16 +211,18 @@ class Module:
         names = "transpose_a", "transpose_b", "batch_a", "batch_b"
         return dict(zip(names, key[5:], strict=True), vector_bytes=self.target.vector_bytes)
 
-    def contraction(self, graph: Graph) -> tuple[str, int, tuple[int, int]]:
-        """The symbol of a contraction, its bytes of scratch, and which inputs its operands are."""
+    def contraction(self, graph: Graph) -> tuple[str, Contraction, tuple[int, int]]:
+        """The symbol of a contraction, how it is called, and which inputs its operands are."""
         labels, starts, operands = contraction(graph)
         key = (SHORT[graph.outputs[0].dtype], tuple(labels), starts)
-        if key not in self.products:
-            symbol = f"contract{len(self.products)}_{key[0]}_{'x'.join(str(x.size) for x in labels)}"
+        if key not in self.contractions:
+            symbol = f"contract{len(self.contractions)}_{key[0]}_{'x'.join(str(x.size) for x in labels)}"
             made = define_contraction(symbol, key[0], labels, starts, self.target.vector_bytes)
             self.include(symbol, made.text.replace("define void ", "define internal void "))
-            self.products[key] = symbol, made.scratch
-        return *self.products[key], operands
+            if made.parts > 1:
+                self.uses_threads()
+            self.contractions[key] = symbol, made
+        return *self.contractions[key], operands
 
     def texts(self, count: int = 1) -> list[str]:
         """The text of the module; or of several, of which the first has the functions that run graphs."""

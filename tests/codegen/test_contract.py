@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gradc.codegen.contract import Label, define
+import gradc
+from gradc.codegen.contract import Label, define, plan
 from gradc.codegen.contract.plan import merged
 from gradc.ir import Builder, Type, emit, evaluate
 from gradc.ir.types import NAMES
@@ -59,9 +60,15 @@ def drawn(seed: int, dtype: np.dtype):
     return graph, leaves
 
 
+@pytest.fixture(params=["whole", "in parts"])
+def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one piece, and in as many parts as there can be."""
+    monkeypatch.setattr(plan, "PART_CYCLES", 16 if request.param == "in parts" else 1 << 40)
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i8", "i64", "u16"])
 @pytest.mark.parametrize("part", range(4))
-def test_any_contraction(dtype: str, part: int):
+def test_any_contraction(dtype: str, part: int, cut: None):
     # Small integers: sums are exact in any order.
     for seed in range(part * DRAWS // 4, (part + 1) * DRAWS // 4):
         graph, leaves = drawn(seed, NAMES[dtype])
@@ -85,7 +92,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
-def test_large_ones(case):
+def test_large_ones(case, cut: None):
     image, kernel, text = case
     left, right = text.split("->")[0].split(",")
     result = text.split("->")[1]
@@ -123,6 +130,25 @@ def test_large_ones(case):
     (wanted,) = evaluate(graph, *leaves)
     (got,) = compiled(graph).run(leaves)
     np.testing.assert_array_equal(got, wanted)
+
+
+def test_threads_share_convolutions():
+    """The value and both gradients, with the same bits for any number of threads."""
+
+    def loss(x, w):
+        windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
+        return np.mean(np.einsum("nyxcij,ijco->nyxo", windows, w) ** 2)
+
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((4, 14, 14, 40)), rng.standard_normal((3, 3, 40, 24))
+    results = []
+    for threads in (1, 2, 3, 4):
+        f = gradc.compile(loss, wrt=(0, 1), threads=threads)
+        assert f.lower(x, w).dump("llvm").count(".part(ptr %a") == 3  # the value's, and both gradients'
+        results.append(f.value_and_grad(x, w))
+    for value, (dx, dw) in results[1:]:
+        assert value == results[0][0]
+        assert np.array_equal(dx, results[0][1][0]) and np.array_equal(dw, results[0][1][1])
 
 
 def test_loops_that_continue_each_other_are_one():

@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from gradc.codegen.matmul.plan import CHAINS, NEAR_BYTES, PAGE_BYTES, PANEL_BYTES, Split, split_by
+from gradc.codegen.matmul.plan import (
+    CHAINS,
+    MOST_PARTS,
+    NEAR_BYTES,
+    PAGE_BYTES,
+    PANEL_BYTES,
+    PART_CYCLES,
+    Split,
+    split_by,
+)
 from gradc.codegen.matmul.vectors import Vectors
 
 MOST_STEP = 4
@@ -274,3 +283,43 @@ def arranged(tile: Choice, labels: Sequence[Label], v: Vectors) -> Plan:
         tile.pack,
         tile.scattered,
     )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A contraction in parts: groups of steps of loops of the result, of panels and of tiles of rows.
+
+    The tiles of a loop's groups are whole, so that the parts together sum what one piece would.
+    """
+
+    loops: tuple[tuple[Label, int], ...] = ()
+    panels: int = 1
+    tiles: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many parts there are."""
+        return prod(groups for _, groups in self.loops) * self.panels * self.tiles
+
+
+def cut(plan: Plan, labels: Sequence[Label], v: Vectors) -> Cut:
+    """How a contraction is shared among threads: by shapes alone, the outermost loops first."""
+    cycles = prod(label.size for label in labels) / (2 * v.lanes)
+    wanted = min(MOST_PARTS, int(cycles) // PART_CYCLES)
+    if wanted < 2:
+        return Cut()
+    wide = plan.width * plan.lanes
+
+    def groups(size: int) -> int:
+        """As many as wanted, or so many that the largest is not much larger than the others."""
+        nonlocal wanted
+        found = min(size, wanted)
+        if size < 4 * found:
+            found = max((n for n in range(1, found + 1) if size % n == 0), key=lambda n: (2 * n > found, n))
+        wanted //= found
+        return found
+
+    far = tuple((label, groups(label.size)) for label in plan.far if wanted > 1)
+    near = tuple((label, groups(label.size)) for label in plan.near if wanted > 1)
+    panels = groups(-(-plan.vector.size // wide))
+    return Cut((*far, *near), panels, groups(plan.parts.count))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
-from gradc.codegen.contract.plan import Label, Plan
+from gradc.codegen.contract.plan import Cut, Label, Plan, cut
 from gradc.codegen.contract.tile import Tile, strided_load
 from gradc.codegen.matmul.code import Code
+from gradc.codegen.matmul.drivers import PART, Share, entry, heights, pieces, shares, task
 from gradc.codegen.matmul.packing import fill_zeros
 from gradc.codegen.matmul.vectors import Vectors
 from gradc.ir.types import round_up
@@ -17,19 +19,26 @@ from gradc.ir.types import round_up
 
 @contextmanager
 def loops(
-    code: Code, labels: Sequence[Label], pointers: tuple[str, ...], sides: str, size: int
+    code: Code,
+    labels: Sequence[Label],
+    pointers: tuple[str, ...],
+    sides: str,
+    size: int,
+    some: Mapping[Label, Share] | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """Nested loops over labels; the pointers move by the strides of their sides."""
+    """Nested loops over labels, or some of their steps; the pointers move by the strides of their sides."""
     if not labels:
         yield pointers
         return
     first, *rest = labels
-    with code.loop(first.size) as each:
+    start, count = (some or {}).get(first, (0, first.size))
+    with code.loop(count) as each:
+        at = code.add(start, each.index)
         here = tuple(
-            code.offset(p, code.mul(each.index, getattr(first, side) * size))
+            code.offset(p, code.mul(at, getattr(first, side) * size))
             for p, side in zip(pointers, sides, strict=True)
         )
-        with loops(code, rest, here, sides, size) as inner:
+        with loops(code, rest, here, sides, size, some) as inner:
             yield inner
 
 
@@ -37,7 +46,7 @@ def loops(
 class Writer:
     """Writes one contraction; `v` are vectors of the plan's lanes."""
 
-    code: Code
+    symbol: str
     v: Vectors
     plan: Plan
     labels: Sequence[Label]
@@ -48,32 +57,66 @@ class Writer:
     def size(self) -> int:
         return self.v.element.size
 
-    def write(self) -> None:
-        """All of the function."""
-        code, size, plan = self.code, self.size, self.plan
-        pa, pb = [code.offset(p, at * size) for p, at in zip(("%a", "%b"), self.starts, strict=True)]
-        pc = "%c"
+    def write(self) -> tuple[Any, ...]:
+        """All of the function, or of the task and of what is done before and after it: a `Contraction`."""
+        self.code = entry(self.symbol)
+        plan = self.plan
+        self.bases = {
+            "a": ("%a", self.starts[0] * self.size),
+            "b": ("%b", self.starts[1] * self.size),
+            "c": ("%c", 0),
+        }
         self.panel_step = {"a": 0, "b": 0}
         for side in plan.pack:
-            packed = self.pack(side, pa if side == "a" else pb)
-            pa, pb = (packed, pb) if side == "a" else (pa, packed)
-        moved = plan.scattered
-        if moved:
-            pc = self.scattered_result()
-        if self.plan.blocks:
+            self.bases[side] = "%scratch", self.pack(side, self.base(side))
+        if plan.scattered:
+            self.bases["c"] = "%scratch", self.scattered_result()
+        if plan.blocks:
             elements = prod(label.size for label in self.labels if label.c)
-            fill_zeros(code, pc, elements * size if not moved else self.result_bytes)
+            bytes_ = self.result_bytes if plan.scattered else elements * self.size
+            fill_zeros(self.code, self.base("c"), bytes_)
+        shared = cut(self.plan, self.labels, self.v)
+        if shared.count == 1:
+            self.parts(shared)
+            if plan.scattered:
+                self.move_result(self.base("c"))
+            return self.code.text(), self.scratch
+        texts, before, after = [], None, None
+        if plan.pack or plan.blocks:
+            before = f"{self.symbol}.before"
+            texts.append(self.code.text().replace(self.symbol, before, 1))
+        self.code = entry(f"{self.symbol}.part", more=[PART])
+        self.parts(shared)
+        texts += [self.code.text(), task(self.symbol)]
+        if plan.scattered:
+            after = f"{self.symbol}.after"
+            self.code = entry(after)
+            self.move_result(self.base("c"))
+            texts.append(self.code.text())
+        return "\n".join(texts), self.scratch, shared.count, before, after
+
+    def base(self, side: str) -> str:
+        """Where the reading of an operand begins, or the writing of the result."""
+        pointer, at = self.bases[side]
+        return self.code.offset(pointer, at)
+
+    def parts(self, shared: Cut) -> None:
+        """All tiles, or those of one part."""
         plan = self.plan
-        with loops(code, (*plan.far, *plan.blocks), (pa, pb, pc), "abc", size) as (qa, qb, qc):
-            self.panels(qa, qb, qc)
-        if moved:
-            self.move_result(pc)
+        wide = plan.width * plan.lanes
+        units = [*(label.size for label, _ in shared.loops), -(-plan.vector.size // wide), plan.parts.count]
+        groups = [*(n for _, n in shared.loops), shared.panels, shared.tiles]
+        *steps, self.some_panels, self.some_tiles = shares(self.code, groups, units)
+        self.some = {label: share for (label, _), share in zip(shared.loops, steps, strict=True)}
+        pointers = tuple(self.base(side) for side in "abc")
+        with loops(self.code, (*plan.far, *plan.blocks), pointers, "abc", self.size, self.some) as (p, q, r):
+            self.panels(p, q, r)
 
     # -- copies
 
-    def pack(self, side: str, source: str) -> str:
+    def pack(self, side: str, source: str) -> int:
         """Copy an operand so that what a tile's step loads as vectors lies side by side; the plan is changed
-        to read the copy."""
+        to read the copy, which lies this far into scratch."""
         plan, size = self.plan, self.size
         wide = plan.width * plan.lanes
         panels = -(-plan.vector.size // wide)
@@ -88,7 +131,8 @@ class Writer:
         for label in reversed(mine):
             strides[label] = step
             step *= label.size
-        target = self.code.offset("%scratch", self.scratch)
+        begin = self.scratch
+        target = self.code.offset("%scratch", begin)
         self.scratch += round_up(panels * step * size)
         moves = [replace(label, c=strides[label]) for label in mine]
         lane_step = getattr(plan.vector, side)
@@ -113,10 +157,10 @@ class Writer:
                 for k in ("rows", "far", "near", "blocks", "inner")
             },
         )
-        return target
+        return begin
 
-    def scattered_result(self) -> str:
-        """Room for the result with the vectors' label last; the plan is changed to write there."""
+    def scattered_result(self) -> int:
+        """Room in scratch for the result with the vectors' label last; the plan is changed to write there."""
         plan = self.plan
         kept = [
             label for label in (*plan.far, *plan.near, *plan.rows, plan.part) if label.c and label.size > 1
@@ -130,7 +174,7 @@ class Writer:
         self.moves = [(label.size, strides[label.c], label.c) for label in kept]
         self.moves.append((plan.vector.size, 1, plan.vector.c))
         self.result_bytes = step * self.size
-        target = self.code.offset("%scratch", self.scratch)
+        begin = self.scratch
         self.scratch += round_up(self.result_bytes)
 
         def moved(label: Label) -> Label:
@@ -144,7 +188,7 @@ class Writer:
             far=tuple(map(moved, plan.far)),
             near=tuple(map(moved, plan.near)),
         )
-        return target
+        return begin
 
     def move_result(self, source: str) -> None:
         """Copy the result to where it belongs, along its last axis."""
@@ -178,30 +222,35 @@ class Writer:
         return found
 
     def panels(self, pa: str, pb: str, pc: str) -> None:
-        """All panels: equal ones in one loop."""
-        wide = self.plan.width * self.plan.lanes
-        for first, count, start, chunks in self.columns():
-            with self.code.loop(count) as each:
+        """All panels of a part: equal ones in one loop."""
+        plan, code, size = self.plan, self.code, self.size
+        wide = plan.width * plan.lanes
+        for width, start, count in pieces(code, plan.vector.size, wide, self.some_panels):
+            chunks = [min(plan.lanes, width - i) for i in range(0, width, plan.lanes)]
+            number = self.some_panels[0] if width == wide else plan.vector.size // wide
+            with code.at_least_one(count), code.loop(count) as each:
                 here = []
                 for p, side in ((pa, "a"), (pb, "b"), (pc, "c")):
-                    packed = self.panel_step.get(side, 0)
-                    step = packed or getattr(self.plan.vector, side) * wide
-                    base = first * packed if packed else start * getattr(self.plan.vector, side)
-                    at = self.code.add(base * self.size, self.code.mul(each.index, step * self.size))
-                    here.append(self.code.offset(p, at))
-                with loops(self.code, self.plan.near, tuple(here), "abc", self.size) as (qa, qb, qc):
+                    stride = getattr(plan.vector, side)
+                    if packed := self.panel_step.get(side, 0):
+                        at = code.mul(code.add(number, each.index), packed * size)
+                    else:
+                        at = code.mul(code.add(start, code.mul(each.index, wide)), stride * size)
+                    here.append(code.offset(p, at))
+                with loops(code, plan.near, tuple(here), "abc", size, self.some) as (qa, qb, qc):
                     self.tiles(qa, qb, qc, chunks)
 
     def tiles(self, pa: str, pb: str, pc: str, chunks: list[int]) -> None:
         """The tiles of rows: taller ones first."""
-        done = 0
-        for height, count in self.plan.parts.sizes():
-            part = self.plan.part
-            step = Label(count, part.a * height, part.b * height, part.c * height)
+        part, code = self.plan.part, self.code
+        for height, row, count in heights(code, self.plan.parts, self.some_tiles):
             here = tuple(
-                self.code.offset(p, done * getattr(part, side) * self.size)
+                code.offset(p, code.mul(row, getattr(part, side) * self.size))
                 for p, side in zip((pa, pb, pc), "abc", strict=True)
             )
-            with loops(self.code, [step], here, "abc", self.size) as (qa, qb, qc):
+            step = Label(1, part.a * height, part.b * height, part.c * height)
+            with (
+                code.at_least_one(count),
+                loops(code, [step], here, "abc", self.size, {step: (0, count)}) as (qa, qb, qc),
+            ):
                 Tile(self, self.plan.offsets(height), chunks).write(qa, qb, qc)
-            done += height * count

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradc.codegen.matmul.drivers import broadcast_product, dot_product, entry
+from gradc.codegen.matmul.drivers import broadcast_product, dot_product, entry, task
 from gradc.codegen.matmul.packing import fill_zeros
 from gradc.codegen.matmul.plan import BroadcastPlan, Shape, choose, grid, simplify
 from gradc.codegen.matmul.vectors import vectors
@@ -105,19 +105,5 @@ def define_parts(
         return None
     driver = broadcast_product if isinstance(plan, BroadcastPlan) else dot_product
     text, scratch = driver(f"{symbol}.part", v, shape, plan, cut)  # type: ignore[arg-type]
-    lines = [f"define internal void @{symbol}(ptr %table, i64 %part, ptr %context, i64 %thread) #1 {{"]
-    lines.append("entry:")
-    for i, pointer in enumerate("abcs"):
-        lines += [
-            f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}",
-            f"  %{pointer} = load ptr, ptr %{pointer}.at, align 8",
-        ]
-    lines += [
-        f"  %by = mul i64 %thread, {scratch}",
-        "  %own = getelementptr i8, ptr %s, i64 %by",
-        f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %own, i64 %part)",
-        "  ret void",
-        "}",
-    ]
-    text = text.replace("define void ", "define internal void ")
-    return Task("\n\n".join([text, "\n".join(lines)]), cut.count, scratch)
+    text = "\n".join([text, task(symbol, scratch)]).replace("define void ", "define internal void ")
+    return Task(text, cut.count, scratch)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from gradc.codegen.matmul.code import Code, Index
 from gradc.codegen.matmul.kernels import BroadcastKernel, DotKernel, Walk
-from gradc.codegen.matmul.packing import copy_block, copy_rows, transpose
+from gradc.codegen.matmul.packing import copy_rows, transpose
 from gradc.codegen.matmul.plan import BroadcastPlan, DotPlan, Grid, Shape, Split
 from gradc.codegen.matmul.vectors import Vectors
 
@@ -28,19 +28,38 @@ Share = tuple[Index, Index]
 """Where a part begins in a row of things, and how many it has."""
 
 
-def _shares(code: Code, grid: Grid, totals: tuple[int, int, int]) -> list[Share]:
-    """The items, rows of tiles and columns of tiles of one part."""
-    if grid.count == 1:
-        return [(0, total) for total in totals]
-    shares: list[Share] = []
+def task(symbol: str, scratch: int = 0) -> str:
+    """`void @symbol(ptr %table, i64 %part, ptr %context, i64 %thread)`: `@symbol.part`, the pointers in a table.
+
+    Each thread has so many bytes of scratch of its own.
+    """
+    lines = [f"define void @{symbol}(ptr %table, i64 %part, ptr %context, i64 %thread) #1 {{", "entry:"]
+    for i, pointer in enumerate("abcs"):
+        lines += [
+            f"  %{pointer}.at = getelementptr ptr, ptr %table, i64 {i}",
+            f"  %{pointer} = load ptr, ptr %{pointer}.at, align 8",
+        ]
+    lines += [
+        f"  %by = mul i64 %thread, {scratch}",
+        "  %own = getelementptr i8, ptr %s, i64 %by",
+        f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %own, i64 %part)",
+        "  ret void",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def shares(code: Code, groups: Sequence[int], totals: Sequence[int]) -> list[Share]:
+    """What a part has of several rows of things, each of which is cut into groups."""
+    found: list[Share] = []
     left: Index = "%part"
-    for groups, total in zip(grid.groups, totals, strict=True):
-        if groups == 1:
-            shares.append((0, total))
+    for count, total in zip(groups, totals, strict=True):
+        if count == 1:
+            found.append((0, total))
             continue
-        shares.append(_sized(code, Split(total, groups), code.let(f"urem i64 {left}, {groups}")))
-        left = code.let(f"udiv i64 {left}, {groups}")
-    return shares
+        found.append(_sized(code, Split(total, count), code.let(f"urem i64 {left}, {count}")))
+        left = code.let(f"udiv i64 {left}, {count}")
+    return found
 
 
 @contextmanager
@@ -83,7 +102,7 @@ def _start(code: Code, split: Split, number: Index) -> Index:
     return code.add(start, code.min(number, split.extra)) if split.extra else start
 
 
-def _pieces(code: Code, total: int, most: int, share: Share) -> list[tuple[int, Index, Index]]:
+def pieces(code: Code, total: int, most: int, share: Share) -> list[tuple[int, Index, Index]]:
     """(size, start, count) of the whole pieces of a length, and of what is left, within a share of both."""
     full, rest = divmod(total, most)
     first, count = share
@@ -95,6 +114,16 @@ def _pieces(code: Code, total: int, most: int, share: Share) -> list[tuple[int, 
     if rest:
         found.append((rest, most * full, code.sub(last, whole)))
     return [piece for piece in found if piece[2] != 0]
+
+
+def heights(code: Code, rows: Split, share: Share) -> list[tuple[int, Index, Index]]:
+    """(rows, first row, how many) of the taller and of the other tiles within a share of all tiles."""
+    first, count = share
+    tall = code.max(0, code.min(count, code.sub(rows.extra, first))) if rows.extra else 0
+    row = _start(code, rows, first)
+    low = code.add(row, code.mul(tall, rows.base + 1))
+    found = [(rows.base + 1, row, tall), (rows.base, low, code.sub(count, tall))]
+    return [piece for piece in found if piece[0] and piece[2] != 0]
 
 
 def _aligned(size: int) -> int:
@@ -120,26 +149,16 @@ class _BroadcastProduct:
         self.a = Walk(row=size, step=s.m * size) if s.transpose_a else Walk(row=s.k * size, step=size)
         self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=s.n * size)
         self.c_row = s.n * size
-        self.near_a = self.a
         self.scratch = 0
         if plan.pack_b:
             held = Split(plan.panels(s.n), grid.columns).most if plan.across else 1
             self.scratch = _aligned(held * self.panel_bytes)
-        self.block = self.scratch
-        if plan.pack_a:
-            # Rows an odd number of cache lines apart meet in no set of a cache.
-            height, depth = plan.block_tiles * plan.rows.most, plan.depths.most
-            lines, length = (depth, height) if s.transpose_a else (height, depth)
-            stride = (-(-length * size // CACHE_LINE) | 1) * CACHE_LINE
-            self.near_a = Walk(size, stride) if s.transpose_a else Walk(stride, size)
-            self.scratch += lines * stride
         self.result = self.scratch
         if s.transpose_c:
             self.scratch += _aligned(s.m * s.n * size)
-        self.items, self.tiles, self.panels = _shares(
-            self.code, grid, (s.batch, plan.rows.count, plan.panels(s.n))
+        self.items, self.tiles, self.panels = shares(
+            self.code, grid.groups, (s.batch, plan.rows.count, plan.panels(s.n))
         )
-        self.room = "%scratch"
 
     @property
     def panel_bytes(self) -> int:
@@ -154,14 +173,14 @@ class _BroadcastProduct:
         """All of the function."""
         code, s, size = self.code, self.s, self.v.element.size
         with _batch(code, self.v, s, self.items) as (pa, pb, pc):
-            target = code.offset(self.room, self.result) if s.transpose_c else pc
+            target = code.offset("%scratch", self.result) if s.transpose_c else pc
             if self.plan.across:
                 self.across(pa, pb, target)
             else:
                 self.down(pa, pb, target)
             if s.transpose_c:
                 # The columns of this part, of all rows.
-                columns = _pieces(code, s.n, self.plan.columns, self.panels)
+                columns = pieces(code, s.n, self.plan.columns, self.panels)
                 start = columns[0][1]
                 length: Index = 0
                 for width, _, count in columns:
@@ -175,10 +194,10 @@ class _BroadcastProduct:
         code, size = self.code, self.v.element.size
         panels: list[tuple[int, Index, str, Index]] = []
         packed: Index = 0
-        for columns, column, count in _pieces(code, self.s.n, self.plan.columns, self.panels):
+        for columns, column, count in pieces(code, self.s.n, self.plan.columns, self.panels):
             first = code.offset(pb, code.mul(column, self.b.row))
             if self.plan.pack_b:
-                target = code.offset(self.room, code.mul(packed, self.panel_bytes))
+                target = code.offset("%scratch", code.mul(packed, self.panel_bytes))
                 with code.at_least_one(count), code.loop(count) as each:
                     source = code.offset(first, code.mul(each.index, columns * self.b.row))
                     self.pack(
@@ -187,8 +206,7 @@ class _BroadcastProduct:
                 first = target
             panels.append((columns, count, first, code.mul(column, size)))
             packed = code.add(packed, count)
-        first_tile, tiles = self.tiles
-        for rows, row, count in self.heights(first_tile, tiles):
+        for rows, row, count in heights(code, self.plan.rows, self.tiles):
             with code.at_least_one(count), code.loop(count) as below:
                 at = code.add(row, code.mul(below.index, rows))
                 ra, rc = code.offset(pa, code.mul(at, self.a.row)), code.offset(pc, code.mul(at, self.c_row))
@@ -196,15 +214,6 @@ class _BroadcastProduct:
                     advance = self.panel_bytes if self.plan.pack_b else columns * self.b.row
                     kernel = self.kernel(rows, columns, (0, advance, columns * size))
                     kernel.write(code, self.v, (ra, panel, code.offset(rc, start)), across, self.s.k, None)
-
-    def heights(self, first: Index, count: Index) -> list[tuple[int, Index, Index]]:
-        """(rows, first row, how many) of the taller and the other tiles among `count` of them."""
-        code, rows = self.code, self.plan.rows
-        tall = code.max(0, code.min(count, code.sub(rows.extra, first))) if rows.extra else 0
-        row = _start(code, rows, first)
-        low = code.add(row, code.mul(tall, rows.base + 1))
-        found = [(rows.base + 1, row, tall), (rows.base, low, code.sub(count, tall))]
-        return [piece for piece in found if piece[0] and piece[2] != 0]
 
     def down(self, pa: str, pb: str, pc: str) -> None:
         """Panels one after the other, each over all tiles of a block of rows, for every block of k."""
@@ -221,23 +230,18 @@ class _BroadcastProduct:
                 done = code.mul(block.index, most)
                 first = code.add(first_tile, done)
                 here = code.min(most, code.sub(tiles, done)) if blocks != 1 else tiles
-                heights = self.heights(first, here)
+                tall_and_low = heights(code, rows, (first, here))
                 row = _start(code, rows, first)
                 ra, rc = (
                     code.offset(ka, code.mul(row, self.a.row)),
                     code.offset(pc, code.mul(row, self.c_row)),
                 )
-                if self.plan.pack_a:
-                    height: Index = 0
-                    for tall, _, count in heights:
-                        height = code.add(height, code.mul(count, tall))
-                    ra = self.pack_block(ra, height, steps)
-                for columns, column, count in _pieces(code, self.s.n, self.plan.columns, self.panels):
+                for columns, column, count in pieces(code, self.s.n, self.plan.columns, self.panels):
                     with code.at_least_one(count), code.loop(count) as across:
                         at = code.add(column, code.mul(across.index, columns))
                         cb = code.offset(kb, code.mul(at, self.b.row))
                         cc = code.offset(rc, code.mul(at, self.v.element.size))
-                        self.panel(ra, cb, cc, columns, heights, steps, more)
+                        self.panel(ra, cb, cc, columns, tall_and_low, steps, more)
 
     def panel(
         self,
@@ -245,17 +249,17 @@ class _BroadcastProduct:
         pb: str,
         pc: str,
         columns: int,
-        heights: list[tuple[int, Index, Index]],
+        tiles: list[tuple[int, Index, Index]],
         steps: Index,
         more: str | None,
     ) -> None:
         """The tiles of one panel: so many taller ones, so many others."""
         code = self.code
         if self.plan.pack_b:
-            self.pack(columns, pb, self.room, steps)
-            pb = self.room
-        for rows, _, count in heights:
-            down_a, down_c = rows * self.near_a.row, rows * self.c_row
+            self.pack(columns, pb, "%scratch", steps)
+            pb = "%scratch"
+        for rows, _, count in tiles:
+            down_a, down_c = rows * self.a.row, rows * self.c_row
             self.kernel(rows, columns, (down_a, 0, down_c)).write(
                 code, self.v, (pa, pb, pc), count, steps, more
             )
@@ -266,7 +270,7 @@ class _BroadcastProduct:
         packed = self.plan.pack_b
         split = self.plan.split(self.v, rows, columns)
         b_step = self.padded(columns) if packed else self.b.step
-        return BroadcastKernel(rows, columns, split, self.near_a, b_step, packed, self.c_row, advance)
+        return BroadcastKernel(rows, columns, split, self.a, b_step, packed, self.c_row, advance)
 
     def pack(self, columns: int, pb: str, panel: str, steps: Index) -> None:
         """Copy a panel of B."""
@@ -274,16 +278,6 @@ class _BroadcastProduct:
             transpose(self.code, self.v, pb, panel, columns, steps, (self.b.row, self.padded(columns)))
         else:
             copy_rows(self.code, self.v, pb, panel, columns, steps, self.b.step)
-
-    def pack_block(self, pa: str, height: Index, steps: Index) -> str:
-        """Copy a block of A, and return where it is."""
-        code, size = self.code, self.v.element.size
-        target = code.offset(self.room, self.block)
-        if self.s.transpose_a:
-            copy_block(code, pa, target, steps, height, size, (self.a.step, self.near_a.step))
-        else:
-            copy_block(code, pa, target, height, steps, size, (self.a.row, self.near_a.row))
-        return target
 
 
 def dot_product(
@@ -296,14 +290,13 @@ def dot_product(
     code = entry(symbol, swapped=s.swapped, more=[PART] if grid.count > 1 else [])
     scratch = _aligned(s.n * s.k * size) if plan.pack_b else 0
     units = s.batch, -(-s.m // plan.rows), -(-s.n // plan.columns)
-    items, below, beside = _shares(code, grid, units)
-    room = "%scratch"
+    items, below, beside = shares(code, grid.groups, units)
     with _batch(code, v, s, items) as (pa, pb, pc):
         if plan.pack_b:
-            _gather_columns(code, s, size, pb, room)
-            pb = room
-        for rows, row, down in _pieces(code, s.m, plan.rows, below):
-            for columns, column, across in _pieces(code, s.n, plan.columns, beside):
+            _gather_columns(code, s, size, pb)
+            pb = "%scratch"
+        for rows, row, down in pieces(code, s.m, plan.rows, below):
+            for columns, column, across in pieces(code, s.n, plan.columns, beside):
                 advance = (0, columns * row_bytes, columns * size)
                 if plan.flat:
                     advance = (rows * row_bytes, 0, rows * c_row)
@@ -319,12 +312,12 @@ def dot_product(
     return code.text(), scratch
 
 
-def _gather_columns(code: Code, s: Shape, size: int, pb: str, room: str) -> None:
+def _gather_columns(code: Code, s: Shape, size: int, pb: str) -> None:
     """Copy B [k, n], of few columns, to scratch as [n, k]."""
     kind = f"i{size * 8}"
     with code.loop(s.k) as step:
         source = code.offset(pb, code.mul(step.index, s.n * size))
-        target = code.offset(room, code.mul(step.index, size))
+        target = code.offset("%scratch", code.mul(step.index, size))
         for column in range(s.n):
             value = code.let(f"load {kind}, ptr {code.offset(source, column * size)}, align {size}")
             code.do(f"store {kind} {value}, ptr {code.offset(target, column * s.k * size)}, align {size}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gradc.codegen.matmul.code import Code, Index
 from gradc.codegen.matmul.vectors import Vectors
 
@@ -75,52 +73,22 @@ def _transpose_strip(
             v.store(code, column, code.offset(there, i * strides[1]), kept)
 
 
-def copy_block(
-    code: Code, source: str, target: str, rows: Index, columns: Index, size: int, strides: tuple[int, int]
-) -> None:
-    """Copy rows of `columns` elements of `size` bytes between two strides."""
-    with code.loop(rows, [("ptr", source), ("ptr", target)]) as along:
-        here, there = along.values
-
-        def copy(at: Index, width: int) -> None:
-            value = code.let(f"load <{width} x i8>, ptr {code.offset(here, at)}, align 1")
-            code.do(f"store <{width} x i8> {value}, ptr {code.offset(there, at)}, align 1")
-
-        by_chunks(code, code.mul(columns, size), size, copy)
-        along.next = [code.offset(p, stride) for p, stride in zip(along.values, strides, strict=True)]
-
-
 def fill_zeros(code: Code, target: str, length: int) -> None:
-    """Set bytes to 0."""
+    """Set bytes to 0.
+
+    By a loop of our own: a call of memset would be the only thing that the code needs from outside.
+    """
 
     def store(at: Index, width: int) -> None:
         code.do(f"store <{width} x i8> zeroinitializer, ptr {code.offset(target, at)}, align 1")
 
-    by_chunks(code, length, 1, store)
-
-
-def by_chunks(code: Code, length: Index, size: int, step: Callable[[Index, int], None]) -> None:
-    """Do something for every 64 bytes of a block, then for what is left: `step(offset, width)`.
-
-    The length is a multiple of `size`. These are loops of our own because a call of memcpy or memset would be
-    the only thing that the code needs from outside.
-    """
-    if isinstance(length, int):
-        whole = length // CHUNK
-        if whole:
-            with code.loop(whole) as along:
-                step(code.mul(along.index, CHUNK), CHUNK)
-        done, width = whole * CHUNK, CHUNK
-        while done < length:
-            width //= 2
-            if width <= length - done:
-                step(done, width)
-                done += width
-        return
-    wholes = code.let(f"udiv i64 {length}, {CHUNK}")
-    with code.at_least_one(wholes), code.loop(wholes) as along:
-        step(code.mul(along.index, CHUNK), CHUNK)
-    start = code.mul(wholes, CHUNK)
-    left = code.let(f"udiv i64 {code.sub(length, start)}, {size}")
-    with code.at_least_one(left), code.loop(left) as along:
-        step(code.add(start, code.mul(along.index, size)), size)
+    whole = length // CHUNK
+    if whole:
+        with code.loop(whole) as along:
+            store(code.mul(along.index, CHUNK), CHUNK)
+    done, width = whole * CHUNK, CHUNK
+    while done < length:
+        width //= 2
+        if width <= length - done:
+            store(done, width)
+            done += width

@@ -16,14 +16,20 @@ CHAINS = 8
 L1_BYTES = 12 << 10
 """A panel of B of this size stays in L1 beside the tile's rows of A and C."""
 
-L2_RATE = 24
+L2_RATE = 20
 """Bytes a cycle that come from L2 while a micro-kernel runs."""
 
-PANEL_BYTES = 24 << 10
-"""A packed panel of B, which is read once for every row of tiles."""
+PANEL_BYTES = 160 << 10
+"""A packed panel of B, read from L2 for every row of tiles: deep, so that C is added to rarely."""
 
 BLOCK_BYTES = 512 << 10
-"""A block of A, read once for every panel: half of an L2."""
+"""A block of A, read where it lies once for every panel: half of an L2."""
+
+BLOCK_ROWS = 256
+"""The rows that it has at least."""
+
+LINE_BYTES = 64
+"""A cache's line: what a reading of a few elements brings along."""
 
 NEAR_BYTES = 256 << 10
 """An operand of this size stays in L2."""
@@ -42,6 +48,21 @@ STREAMED_ROWS = 64
 
 STREAMED_ALIASED = 8
 """The same for rows that compete: as many as a set of L1 holds."""
+
+STREAMED_VECTORS = 4
+"""The columns of them that are walked together, in vectors."""
+
+APART = 1.03
+"""The time of tiles of many rows, whose elements of A come from as many places, by that of others."""
+
+APART_ALIASED = 1.1
+"""The same for rows that compete."""
+
+FAR_ROW = 3.0
+"""Cycles that a row of a tile of C costs where C is not in L1: each is a stream of its own."""
+
+FAR_ALIASED = 8.0
+"""The same for rows of a large C that compete for a set of L1."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +161,6 @@ class BroadcastPlan:
     columns: int
     depths: Split
     block_tiles: int
-    pack_a: bool
     pack_b: bool
     across: bool
 
@@ -184,22 +204,23 @@ def registers(vector_bytes: int) -> int:
     return 32 if vector_bytes == 64 else 16
 
 
-def broadcast_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
+def broadcast_cycles(v: Vectors, rows: int, columns: int, k: int, fetched: int = 0) -> float:
     """Cycles of one tile: multiply-adds and loads, or latency, or L2; then stores, and a constant.
 
-    A vector load counts as one and a half, since most rows are not aligned and loads from them split lines.
+    A vector load counts as two, since most rows are not aligned and loads from them split lines. `fetched`:
+    bytes of A that come from L2 at every step.
     """
     vectors = -(-columns // v.lanes)
     cells = rows * vectors
     split = chains(cells, k)
-    fetch = 0.0 if k * vectors * v.bytes <= L1_BYTES else vectors * v.bytes / L2_RATE
-    step = max(cells / 2, (rows + 1.5 * vectors) / 2, 4 / split, fetch) + 0.5 / split
+    fetched += 0 if k * vectors * v.bytes <= L1_BYTES else vectors * v.bytes
+    step = max(cells / 2, (rows + 2 * vectors) / 2, 4 / split, fetched / L2_RATE) + 0.8 / split
     return k * step + cells * (1 + split) / 2 + 10
 
 
 def with_text(cycles: float, lines: int) -> float:
     """Cycles and a charge for the text, which LLVM takes its time for: up to 3% of the work for 100 lines."""
-    return cycles + lines * min(cycles / 3000, 20)
+    return cycles + lines * min(cycles / 3000, 60)
 
 
 def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
@@ -214,7 +235,17 @@ def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
 
 def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, BroadcastPlan]]:
     """Every tile that fits the registers, with its cost."""
-    wide = -(-s.n // v.lanes)
+    wide, size = -(-s.n // v.lanes), v.element.size
+    far = 0.0
+    if (s.m * s.k + s.k * s.n + s.m * s.n) * size > L1_BYTES:
+        far = FAR_ALIASED if s.n * size % PAGE_BYTES == 0 and s.m * s.n * size > 4 * FAR_BYTES else FAR_ROW
+    far_a = not s.transpose_a and s.m * s.k * size > NEAR_BYTES
+    apart_a = (APART_ALIASED if s.k * size % PAGE_BYTES == 0 else APART) if far_a else 1.0
+    lines_of_a = 0
+    if s.transpose_a and s.m * s.k * size > L1_BYTES:
+        lines_of_a = (
+            LINE_BYTES if s.m * size % PAGE_BYTES else 3 * LINE_BYTES
+        )  # what competes is fetched again
     for vectors in range(1, min(wide, 8) + 1):
         most = (registers - 1 - vectors) // vectors if vectors > 1 else registers - 4
         columns = vectors * v.lanes
@@ -223,14 +254,18 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
             rows = split_by(s.m, limit)
             if rows.most != limit:
                 continue
-            cycles = sum(
-                count
-                * (full * broadcast_cycles(v, r, columns, s.k) + (edge and broadcast_cycles(v, r, edge, s.k)))
-                for r, count in rows.sizes()
-            )
             plan = block(v, s, rows, columns)
+            apart = apart_a if limit > STREAMED_ALIASED else 1.0
+            cycles = 0.0
+            for r, count in rows.sizes():
+                fetched = r * size + lines_of_a if lines_of_a and not plan.pack_b else 0
+                cycles += count * full * broadcast_cycles(v, r, columns, s.k, fetched) * apart
+                cycles += count * broadcast_cycles(v, r, edge, s.k, fetched) * apart if edge else 0
+            if rows.count == 1 and plan.depths.count > 1 and vectors > STREAMED_VECTORS:
+                continue
+            cycles += far * s.m * -(-wide // vectors) * plan.depths.count
             if plan.pack_b:
-                cycles += s.k * s.n / v.lanes * (4 if s.transpose_b else 2)
+                cycles += s.k * wide * (5 if s.transpose_b else 2) + 4
             lines = sum(
                 30 + rows * (3 + 4 * -(-width // v.lanes) * plan.split(v, rows, width))
                 for rows, _ in plan.rows.sizes()
@@ -248,11 +283,16 @@ def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
     panels = -(-s.n // columns)
     aliased = s.n * size % PAGE_BYTES == 0
     pack_b = s.transpose_b
+    if aliased and s.k > STREAMED_ALIASED:
+        pack_b |= rows.count >= 16
     if panels > 1 and b_bytes > FAR_BYTES and (aliased or b_bytes > 4 * FAR_BYTES):
         pack_b |= rows.count >= (2 if aliased and s.k > ALIASED_ROWS else 8)
     depths = Split(s.k, 1)
-    if pack_b and s.k * panel_row > PANEL_BYTES * 5 // 4:
-        depths = split_by(s.k, PANEL_BYTES // panel_row)
+    # A panel that is read once is to stay in L1, and a block of A has to have some rows.
+    panel_bytes = PANEL_BYTES if rows.count >= 4 else 2 * L1_BYTES
+    deepest = min(panel_bytes // panel_row, BLOCK_BYTES // (size * BLOCK_ROWS))
+    if pack_b and s.k > deepest * 5 // 4:
+        depths = split_by(s.k, deepest)
     elif not pack_b and (
         # Walks over many pages, a few columns at a time.
         (b_bytes > NEAR_BYTES and s.n * size >= PAGE_BYTES and panels > 1 and rows.count == 1)
@@ -262,12 +302,11 @@ def block(v: Vectors, s: Shape, rows: Split, columns: int) -> BroadcastPlan:
         depths = split_by(s.k, STREAMED_ALIASED if stride % PAGE_BYTES == 0 else STREAMED_ROWS)
     if s.transpose_b and depths.base < v.per_lane:
         depths = Split(s.k, 1)
-    pack_a = pack_b and a_bytes > NEAR_BYTES and panels >= 4 and (a_stride % PAGE_BYTES == 0 or s.transpose_a)
     block_tiles = rows.count
     if pack_b and a_bytes > NEAR_BYTES:
         block_tiles = min(rows.count, max(1, BLOCK_BYTES // (rows.most * depths.most * size)))
     across = depths.count == 1 and b_bytes <= NEAR_BYTES < c_bytes and panels > 1 and rows.count > 1
-    return BroadcastPlan(rows, columns, depths, block_tiles, pack_a and not across, pack_b, across)
+    return BroadcastPlan(rows, columns, depths, block_tiles, pack_b, across)
 
 
 def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, DotPlan]]:
@@ -337,7 +376,7 @@ class Grid:
 PART_CYCLES = 32 << 10
 """Cycles of multiply-adds that are worth handing to a thread: some microseconds."""
 
-MOST_PARTS = 16
+MOST_PARTS = 8
 """Enough for threads that are not equally fast; more would pack more often."""
 
 
@@ -365,7 +404,7 @@ def grid(v: Vectors, s: Shape, plan: BroadcastPlan | DotPlan) -> Grid:
 
     def cost(down: int, across: int) -> float:
         height, width = s.m * -(-rows // down) / rows, s.n * -(-panels // across) / panels
-        packing = (4 if s.transpose_b else 2) * width / v.lanes if plan.pack_b else 0.0
+        packing = (8 if s.transpose_b else 4) * width / v.lanes if plan.pack_b else 0.0
         part = height * width / (2 * v.lanes) + packing + (height + width) * v.element.size / L2_RATE
         return part * down * across
 
