@@ -29,9 +29,9 @@ Share = tuple[Index, Index]
 
 
 def task(symbol: str, scratch: int = 0) -> str:
-    """`void @symbol(ptr %table, i64 %part, ptr %context, i64 %thread)`: `@symbol.part`, the pointers in a table.
+    """`void @symbol(ptr %table, i64 %part, ptr %context, i64 %thread)`, which calls `@symbol.part`.
 
-    Each thread has so many bytes of scratch of its own.
+    The table has the pointers. Each thread has so many bytes of scratch of its own.
     """
     lines = [f"define void @{symbol}(ptr %table, i64 %part, ptr %context, i64 %thread) #1 {{", "entry:"]
     for i, pointer in enumerate("abcs"):

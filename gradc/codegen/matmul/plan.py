@@ -223,12 +223,12 @@ def with_text(cycles: float, lines: int) -> float:
     return cycles + lines * min(cycles / 3000, 60)
 
 
-def dot_cycles(v: Vectors, rows: int, columns: int, k: int) -> float:
-    """Cycles of one tile: as above, and a tree of shuffles for every vector of sums."""
+def dot_cycles(v: Vectors, rows: int, columns: int, k: int, fetched: int = 0) -> float:
+    """Cycles of one tile: as above, and a tree of shuffles for every vector of sums. `fetched`: B."""
     cells = rows * columns
     steps = -(-k // v.lanes)
     split = chains(cells, steps)
-    step = max(cells / 2, 1.5 * (rows + columns) / 2, 4 / split) + 0.5 / split
+    step = max(cells / 2, 1.5 * (rows + columns) / 2, 4 / split, fetched / L2_RATE) + 0.5 / split
     padded = 1 << (columns - 1).bit_length()
     return steps * step + 2 * rows * padded + 10
 
@@ -327,7 +327,8 @@ def dot_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float
             tiles = -(-s.m // rows) * -(-s.n // columns)
             plan = DotPlan(rows, columns, flat, pack_b)
             lines = 30 + 5 * rows * columns * plan.split(v, rows, columns, s.k)
-            yield with_text(tiles * dot_cycles(v, rows, columns, s.k) + packing, lines), plan
+            fetched = columns * v.bytes if s.n * s.k * v.element.size > 2 * L1_BYTES else 0
+            yield with_text(tiles * dot_cycles(v, rows, columns, s.k, fetched) + packing, lines), plan
 
 
 def choose(v: Vectors, s: Shape, vector_bytes: int) -> tuple[Shape, BroadcastPlan | DotPlan]:
