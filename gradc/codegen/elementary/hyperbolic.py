@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from gradc.codegen.elementary import coefficients
 from gradc.codegen.elementary.builder import (
@@ -17,6 +18,7 @@ from gradc.codegen.elementary.builder import (
     quotient,
     root,
     select,
+    square_root,
     total,
     two_product,
     two_sum,
@@ -31,7 +33,7 @@ from gradc.codegen.elementary.exponential import (
     scaled,
     split,
 )
-from gradc.codegen.elementary.logarithm import at_edges, log1p_pair
+from gradc.codegen.elementary.logarithm import at_edges, log1p_pair, short_log
 from gradc.codegen.elementary.pieces import by_pieces
 
 # Below the split tanh is a series (float32); from the second on it rounds to 1. sinh and cosh overflow.
@@ -104,8 +106,17 @@ def large(a: Value) -> tuple[Value, Value, Value]:
     return big, select(big, 1.0, a), select(big, a.like(1.0), 0.0)
 
 
+def in_float64(x: Value, argument: Callable[[Value], Value], factor: float, cubic: float) -> Value:
+    """factor log(argument(|x|)) with the sign of x; near 0 the series x + cubic x**3."""
+    a = absolute(x)
+    far = (short_log(argument(a.widened())) * factor).narrowed()
+    return copy_sign(select(a < 2.0**-10, fma(a * a * a, cubic, a), far), x)
+
+
 def arcsinh(x: Value) -> Value:
-    """log1p(a + (sqrt(1 + a**2) - 1)) with a = |x|."""
+    """log1p(a + (sqrt(1 + a**2) - 1)) with a = |x|; in float32 by way of float64."""
+    if x.kind == "f32":
+        return in_float64(x, lambda a: a + square_root(fma(a, a, 1.0)), 1.0, -1 / 6)
     a = absolute(x)
     big, b, one = large(a)
     square = two_product(b, b)
@@ -118,7 +129,11 @@ def arcsinh(x: Value) -> Value:
 
 
 def arccosh(x: Value) -> Value:
-    """log1p((x - 1) + sqrt(x**2 - 1)); NaN below 1."""
+    """log1p((x - 1) + sqrt(x**2 - 1)), NaN below 1; in float32 by way of float64."""
+    if x.kind == "f32":
+        wide = x.widened()
+        result = short_log(wide + square_root(fma(wide, wide, -1.0))).narrowed()
+        return select(x < 1.0, math.nan, result)
     big, b, one = large(x)
     square = two_product(b, b)
     difference = two_sum(square.high, square.high.like(-1.0))
@@ -130,7 +145,9 @@ def arccosh(x: Value) -> Value:
 
 
 def arctanh(x: Value) -> Value:
-    """log1p(2 a / (1 - a)) / 2 with a = |x|; infinite at 1, NaN above."""
+    """log1p(2 a / (1 - a)) / 2 with a = |x|, infinite at 1, NaN above; in float32 by way of float64."""
+    if x.kind == "f32":
+        return in_float64(x, lambda a: (1.0 + a) / (1.0 - a), 0.5, 1 / 3)
     a = absolute(x)
     y = quotient(Pair(2.0 * a, a.like(0.0)), fast_two_sum(a.like(1.0), -a))
     result = 0.5 * at_edges(y.high + 1.0, log1p_pair(y.high, y.low).value)

@@ -103,6 +103,14 @@ def log_sum(k: Value, f: Value, tail: Value | None = None, base: dict[str, Base]
     return Pair(lead.high, fma(beyond_first_order(full), unit, low))
 
 
+def short_log(w: Value) -> Value:
+    """log(w) of a float64 to as many places as float32 needs, also near 1; with log's limits."""
+    k, m = significand(w)
+    f = m - 1.0
+    series = fma(f, polynomial(f, coefficients.LOG["f32"]), -0.5)
+    return at_edges(w, fma(k, math.log(2.0), fma(f * f, series, f)))
+
+
 def at_edges(x: Value, result: Value) -> Value:
     """`result` where 0 < x < inf; log's limits elsewhere: -inf at 0, NaN below, x itself at inf and NaN."""
     if x.code.avx512:
@@ -117,7 +125,7 @@ def at_edges(x: Value, result: Value) -> Value:
 
 
 def _logarithm(x: Value, base: dict[str, Base]) -> Value:
-    k, m = significand(x, narrow=base is BINARY)
+    k, m = significand(x, narrow=base is not NATURAL)
     return at_edges(x, log_sum(k, m - 1.0, base=base).value)
 
 
