@@ -254,13 +254,16 @@ _caches: dict[str, Cache] = {}
 
 
 def cache() -> Cache | None:
-    """The cache that the environment asks for now; None if it asks for none."""
+    """The cache that the environment asks for now; None if it asks for none, or there is no home folder."""
     wanted = os.environ.get("GRADC_CACHE_DIR", "")
     if wanted == "0":
         return None
     found = _caches.get(wanted)
     if found is None:
-        found = _caches[wanted] = Cache(os.path.abspath(wanted) if wanted else default_folder())
+        folder = os.path.abspath(os.path.expanduser(wanted)) if wanted else default_folder()
+        if not os.path.isabs(folder):
+            return None
+        found = _caches[wanted] = Cache(folder)
     return found
 
 

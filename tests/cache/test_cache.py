@@ -19,7 +19,7 @@ import pytest
 import gradc
 from gradc.api import backend
 from gradc.api.cached import Cached
-from gradc.codegen import driver, jit
+from gradc.codegen import driver, elf, jit
 from gradc.codegen.target import host
 from gradc.ir.errors import Source
 from gradc.runtime import cache as store
@@ -176,6 +176,26 @@ def test_threads_share_one_file(folder: Path, log: Log, threads: int):
     log.take()
     f = gradc.compile(fn, threads=threads)
     assert bits(f.value_and_grad(x)) == expected and log.take() == ["hit"]
+
+
+def test_llvms_loader_takes_what_is_kept_too(folder: Path, log: Log, monkeypatch: pytest.MonkeyPatch):
+    expected = bits(gradc.compile(loss).value_and_grad(W, X))
+    monkeypatch.setattr(elf, "runs_here", lambda: False)
+    assert bits(gradc.compile(loss).value_and_grad(W, X)) == expected and log.take() == ["miss", "hit"]
+
+
+@posix
+def test_a_forked_child_reads_and_writes(folder: Path, log: Log):
+    x = np.linspace(0, 1, 9)
+    expected = gradc.compile(loss)(W, X)
+    if (child := os.fork()) == 0:
+        same = gradc.compile(loss)(W, X) == expected and log[-1].startswith("hit")
+        gradc.compile(lambda x: np.sum(np.cos(x)))(x)
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    log.take()
+    assert gradc.compile(lambda x: np.sum(np.cos(x)))(x) == pytest.approx(np.sum(np.cos(x)))
+    assert log.take() == ["hit"]
 
 
 def test_all_ways_to_compile_go_through_it(folder: Path, log: Log, compilations: list[str]):
@@ -754,9 +774,14 @@ def test_the_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert found.folder == str(tmp_path / "gradc")
     monkeypatch.setenv("GRADC_CACHE_DIR", "0")
     assert store.cache() is None
-    monkeypatch.setenv("GRADC_CACHE_DIR", "relative")
-    found = store.cache()
-    assert found is not None and found.folder == os.path.abspath("relative")
+    for given, folder in (("relative", os.path.abspath("relative")), ("~/x", os.path.expanduser("~/x"))):
+        monkeypatch.setenv("GRADC_CACHE_DIR", given)
+        found = store.cache()
+        assert found is not None and found.folder == folder
+    monkeypatch.setenv("GRADC_CACHE_DIR", "")
+    monkeypatch.setattr(store, "_caches", {})
+    monkeypatch.setattr(store, "default_folder", lambda: "~/.cache/gradc")  # of a user without a home
+    assert store.cache() is None
 
 
 def test_what_a_graph_does_not_have_is_not_kept(folder: Path):
