@@ -18,8 +18,10 @@ from gradc.codegen.factor import Routine, factorization
 from gradc.codegen.jit import object_codes, workers
 from gradc.codegen.loops import KernelCode
 from gradc.codegen.module import CHUNK_PARAMETERS, IN_TURN, PARALLEL, Module
+from gradc.codegen.products import product_alone, product_and_more
 from gradc.codegen.sorting import Sorting, sorting
 from gradc.codegen.target import Target
+from gradc.codegen.tiles import overlaps, product_of
 from gradc.codegen.triangular import triangular_solve
 from gradc.ir.graph import Graph, Node, Value
 from gradc.ir.types import ALIGNMENT, round_up
@@ -290,20 +292,12 @@ class Driver:
                 self.in_chunks(symbol, symbol, pointers, made.parts)
                 if made.after:
                     self.call(made.after, pointers)
+        elif name == "fuse" and (product := product_of(node.attrs["body"])) is not None:
+            product_and_more(self, node.attrs["body"], product, inputs, outputs)
         elif name == "fuse":
-            overwrites = tuple((o, i) for o, p in enumerate(outputs) for i, q in enumerate(inputs) if p == q)
-            symbol, chunks = self.module.lowered(node.attrs["body"], overwrites)
-            if chunks > 1:
-                self.split(symbol, [*inputs, *outputs], chunks)
-            else:
-                self.call(symbol, [*inputs, *outputs, "%context"])
-        elif name == "matmul" and not self.is_alone and (task := self.module.product_in_parts(node)):
-            symbol, parts, scratch = task
-            pointers = [*inputs, *outputs, self.scratch_pointer(0, scratch, parts)]
-            self.in_chunks(symbol, symbol, pointers, parts)
+            self.kernel(node.attrs["body"], inputs, outputs)
         elif name == "matmul":
-            symbol, scratch = self.module.product(node)
-            self.call(symbol, [*inputs, *outputs, self.scratch_pointer(scratch)])
+            product_alone(self, node, [*inputs, *outputs])
         elif name == "sort":
             self.routine(sorting(node.inputs[0].type), inputs, outputs)
         elif name == "triangular_solve":
@@ -327,6 +321,14 @@ class Driver:
         self.fetch(arguments)
         self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
 
+    def kernel(self, body: Graph, inputs: list[str], outputs: list[str]) -> None:
+        """Run a kernel, chunk by chunk if it is made of chunks."""
+        symbol, chunks = self.module.lowered(body, overlaps(inputs, outputs))
+        if chunks > 1:
+            self.split(symbol, [*inputs, *outputs], chunks)
+        else:
+            self.call(symbol, [*inputs, *outputs, "%context"])
+
     def split(self, symbol: str, pointers: list[str], chunks: int) -> None:
         """Call a kernel chunk by chunk."""
         self.module.task(symbol, len(pointers))
@@ -344,12 +346,13 @@ class Driver:
         symbol = self.module.include(routine.symbol, routine.text)
         self.call(symbol, [*inputs, *outputs, self.scratch_pointer(routine.scratch)])
 
-    def scratch_pointer(self, size: int, each: int = 0, most: int = 0) -> str:
-        """Workspace behind the arena: so many bytes, and so many for each of at most so many threads."""
+    def scratch_pointer(self, size: int, each: int = 0, most: int = 0, used: int = 0) -> str:
+        """Workspace behind the arena and what is `used`: so many bytes, and so many for each thread, of which
+        there are at most so many."""
         if not size and not each:
             return "null"
-        self.rooms.add(Room(size, each, most))
-        return self.place("arena", self.workspace)
+        self.rooms.add(Room(used + size, each, most))
+        return self.place("arena", self.workspace + used)
 
     def fresh(self, stem: str) -> str:
         self.counter += 1

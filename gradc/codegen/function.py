@@ -117,11 +117,31 @@ class Function:
         parameters += [
             f"ptr {'' if o in shared_out else 'noalias '}%out{o}" for o in range(len(self.kernel.outputs))
         ]
+        if self.kernel.tile is not None:
+            return self.of_tiles()
         self.block(self.kernel.body)
         chunk = ["i64 %chunk"] if self.kernel.chunks > 1 else []
         head = (
             f"define internal void @{self.symbol}({', '.join([*parameters, 'ptr %context', *chunk])}) #1 {{"
         )
+        return self.whole(head)
+
+    def of_tiles(self) -> str:
+        """The function that follows a tile of a product: its buffers come in a table."""
+        names = [f"in{i}" for i in range(len(self.kernel.inputs))]
+        names += [f"out{o}" for o in range(len(self.kernel.outputs))]
+        for i, name in enumerate(names):
+            self.do(f"%{name}.at = getelementptr ptr, ptr %table, i64 {i}")
+            self.do(f"%{name} = load ptr, ptr %{name}.at, align 8")
+        self.variables = {name: f"%{name}" for name in ("row", "rows", "column")}
+        self.block(self.kernel.body)
+        return self.whole(
+            f"define internal void @{self.symbol}(ptr %table, ptr %tile, i64 %row, i64 %rows, i64 %column, "
+            "ptr %context) #1 {"
+        )
+
+    def whole(self, head: str) -> str:
+        """The function, its variables first."""
         allocas = [f"  {name} = alloca {t}, align 64" for name, t in self.allocas.items()]
         return "\n".join([head, "entry:", *allocas, *self.lines, "  ret void", "}"])
 
@@ -157,9 +177,10 @@ class Function:
             self.do("ret void")
             self.label(rest)
             return
-        if loop.start >= loop.stop:
+        stop = loop.stop if isinstance(loop.stop, int) else self.variables[loop.stop]
+        if isinstance(stop, int) and loop.start >= stop:
             return
-        if loop.start + loop.step >= loop.stop:
+        if isinstance(stop, int) and loop.start + loop.step >= stop:
             self.variables[loop.variable] = str(loop.start)
             self.block(loop.body)
             return
@@ -173,7 +194,7 @@ class Function:
         self.block(loop.body)
         following = self.let(f"add nuw nsw i64 {variable}, {loop.step}")
         self.do(f"store i64 {following}, ptr {slot}, align 8")
-        more = self.let(f"icmp ult i64 {following}, {loop.stop}")
+        more = self.let(f"icmp ult i64 {following}, {stop}")
         self.do(f"br i1 {more}, label %{label}, label %{label}_end")
         self.label(f"{label}_end")
 

@@ -177,11 +177,11 @@ class Read:
 @dataclass(eq=False)
 class Loop:
     """`for variable in start..stop by step`; the steps of a `parallel` one, which is outermost, are chunks
-    that any thread may take."""
+    that any thread may take. `stop` may be a parameter of the kernel, at least 1."""
 
     variable: str
     start: int
-    stop: int
+    stop: int | str
     step: int
     body: list[Statement] = field(default_factory=list)
     parallel: bool = False
@@ -198,13 +198,15 @@ Statement = Let | Load | Store | Check | Assign | Read | Loop
 @dataclass(eq=False)
 class KernelCode:
     """A kernel as loops. Buffers are `in0, in1, ..., out0, ...`; `overwrites` are the pairs that share
-    memory."""
+    memory. One that follows the tiles of a product has the columns of a `tile` and the elements from row to
+    row, and reads the tile as the buffer `tile`."""
 
     name: str
     inputs: tuple[Type, ...]
     outputs: tuple[Type, ...]
     body: list[Statement]
     overwrites: tuple[tuple[int, int], ...] = ()
+    tile: tuple[int, int] | None = None
 
     @property
     def chunks(self) -> int:
@@ -213,7 +215,7 @@ class KernelCode:
         What follows the parallel loop is one more.
         """
         for i, statement in enumerate(self.body):
-            if isinstance(statement, Loop) and statement.parallel:
+            if isinstance(statement, Loop) and statement.parallel and isinstance(statement.stop, int):
                 return statement.stop + any(isinstance(s, Loop) for s in self.body[i + 1 :])
         return 1
 
@@ -226,6 +228,8 @@ class KernelCode:
         inputs = ", ".join(f"in{i}: {t}" for i, t in enumerate(self.inputs))
         outputs = ", ".join(f"out{i}: {t}" for i, t in enumerate(self.outputs))
         notes = "".join(f"\n  # out{o} overwrites in{i}" for o, i in self.overwrites)
+        if self.tile is not None:
+            notes = f"\n  # for every tile: {self.tile[0]} columns, rows {self.tile[1]} elements apart{notes}"
         return (
             f"kernel {self.name}({inputs}) -> ({outputs}) {{{notes}\n"
             + "\n".join(lines(self.body, "  "))

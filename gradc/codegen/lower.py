@@ -64,7 +64,7 @@ class Emitter:
     def open(self, variable: str) -> None:
         self.frames.append(Frame(variable))
 
-    def close(self, start: int, stop: int, step: int, parallel: bool = False) -> None:
+    def close(self, start: int, stop: int | str, step: int, parallel: bool = False) -> None:
         frame = self.frames.pop()
         assert frame.variable is not None
         if frame.body:

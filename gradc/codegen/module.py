@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from gradc.codegen import matmul
@@ -21,12 +20,14 @@ from gradc.codegen.contract.reading import contraction
 from gradc.codegen.elementary import define
 from gradc.codegen.function import Function
 from gradc.codegen.library import elementwise
+from gradc.codegen.likeness import likeness, product_key
 from gradc.codegen.loops import Check, KernelCode
 from gradc.codegen.nests import lower_kernel
 from gradc.codegen.parts import parts
 from gradc.codegen.remainder import fmod
 from gradc.codegen.scalar import Context
 from gradc.codegen.target import Target
+from gradc.codegen.tiles import Follow, lower_tiles
 from gradc.ir.graph import Graph, Node
 from gradc.ir.op import OPS
 from gradc.ir.ops.special import SCIPY_NAMES
@@ -66,9 +67,9 @@ class Module:
     messages: list[Message] = field(default_factory=list)
     kernels: dict[str, KernelCode] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
-    products: dict[tuple, tuple[str, int]] = field(default_factory=dict)
-    tasks: dict[tuple, tuple[str, int, int] | None] = field(default_factory=dict)
     contractions: dict[tuple, tuple[str, Contraction]] = field(default_factory=dict)
+    products: dict[tuple, tuple[str, matmul.Product] | None] = field(default_factory=dict)
+    tasks: dict[tuple, tuple[str, matmul.Task] | None] = field(default_factory=dict)
     bodies: dict[Hashable, tuple[str, int]] = field(default_factory=dict)
     is_parallel: bool = False
 
@@ -184,32 +185,39 @@ class Module:
         self.functions[f"{symbol}.task"] = "\n".join(lines)
         self.graphs[f"{symbol}.task"] = None
 
-    def product(self, node: Node) -> tuple[str, int]:
-        """The symbol of a matrix product and its bytes of scratch."""
-        key = product_key(node)
+    def product(self, node: Node, follow: Follow | None = None) -> tuple[str, matmul.Product] | None:
+        """A matrix product and its symbol; None if what follows is not to follow its tiles."""
+        shape = product_key(node)
+        key = shape, follow and follow.key
         if key not in self.products:
-            symbol = f"matmul{len(self.products)}_{key[0]}_{'x'.join(map(str, key[2:5]))}"
-            product = matmul.define(symbol, *key[:5], **self.product_options(key))
-            self.include(symbol, product.text.replace("define void ", "define internal void "))
-            self.products[key] = symbol, product.scratch
+            symbol = f"matmul{len(self.products)}_{shape[0]}_{'x'.join(map(str, shape[2:5]))}"
+            made = matmul.define(symbol, *shape[:5], **self.product_options(shape, follow))
+            if made is not None:
+                self.include(symbol, made.text.replace("define void ", "define internal void "))
+            self.products[key] = made and (symbol, made)
         return self.products[key]
 
-    def product_in_parts(self, node: Node) -> tuple[str, int, int] | None:
-        """The symbol of a large product's task, the number of parts and a thread's bytes of scratch."""
-        key = product_key(node)
+    def product_in_parts(self, node: Node, follow: Follow | None = None) -> tuple[str, matmul.Task] | None:
+        """A large product in parts and the symbol of its task."""
+        shape = product_key(node)
+        key = shape, follow and follow.key
         if key not in self.tasks:
-            symbol = f"matmul_parts{len(self.tasks)}_{key[0]}_{'x'.join(map(str, key[2:5]))}"
-            made = matmul.define_parts(symbol, *key[:5], **self.product_options(key))
-            self.tasks[key] = None
+            symbol = f"matmul_parts{len(self.tasks)}_{shape[0]}_{'x'.join(map(str, shape[2:5]))}"
+            made = matmul.define_parts(symbol, *shape[:5], **self.product_options(shape, follow))
             if made is not None:
                 self.include(symbol, made.text)
                 self.uses_threads()
-                self.tasks[key] = symbol, made.parts, made.scratch
+            self.tasks[key] = made and (symbol, made)
         return self.tasks[key]
 
-    def product_options(self, key: tuple) -> dict[str, Any]:
+    def product_options(self, shape: tuple, follow: Follow | None) -> dict[str, Any]:
         names = "transpose_a", "transpose_b", "batch_a", "batch_b"
-        return dict(zip(names, key[5:], strict=True), vector_bytes=self.target.vector_bytes)
+        options = dict(zip(names, shape[5:], strict=True), vector_bytes=self.target.vector_bytes)
+        return {**options, "epilogue": follow and follow.epilogue(self)}
+
+    def tiles(self, graph: Graph, overwrites: tuple[tuple[int, int], ...], columns: int, stride: int) -> str:
+        """The symbol of the function for tiles of a product that the last input of a graph is."""
+        return self.kernel(lower_tiles(graph, columns, stride, self.target.vector_bytes, overwrites))
 
     def contraction(self, graph: Graph) -> tuple[str, Contraction, tuple[int, int]]:
         """The symbol of a contraction, how it is called, and which inputs its operands are."""
@@ -245,32 +253,6 @@ class Module:
 def _table(name: str, words: list[int]) -> str:
     """Constant numbers."""
     return f"@{name} = private constant [{len(words)} x i64] [{', '.join(f'i64 {n}' for n in words)}]"
-
-
-def likeness(graph: Graph) -> Hashable:
-    """What two graphs of kernels have in common if they compute the same: all but names and lines (but for
-    the lines of checks, which messages tell)."""
-    number = {x: i for i, x in enumerate(graph.inputs)}
-    nodes = []
-    for node in graph.nodes:
-        line = node.source if node.op.name == "require" else None
-        # 0.0 and -0.0 are equal, and so are 1 and True.
-        nodes.append(
-            (node.op.name, tuple([number[x] for x in node.inputs]), repr(node.attrs), node.types, line)
-        )
-        for y in node.results:
-            number[y] = len(number)
-    return tuple([x.type for x in graph.inputs]), tuple(nodes), tuple([number[y] for y in graph.outputs])
-
-
-def product_key(node: Node) -> tuple:
-    """What two nodes have in common that are one product: dtype, batch, m, n, k, transpositions, and whether
-    A and B are batches."""
-    a, b = node.inputs
-    ta, tb = node.attrs["transpose_a"], node.attrs["transpose_b"]
-    *outer, m, n = node.types[0].shape
-    k = a.shape[-2] if ta else a.shape[-1]
-    return (SHORT[a.dtype], prod(outer), m, n, k, ta, tb, len(a.shape) > 2, len(b.shape) > 2)
 
 
 PARALLEL = "gradc.parallel"

@@ -20,6 +20,9 @@ CHUNK = 400_000
 
 MOST_CHUNKS = 64
 
+NEAR = 256 << 10
+"""Bytes that stay in a cache which is near."""
+
 TERMS = 2
 """Terms of float32 products that are an effort of one; a vector has as many lanes as bytes allow."""
 

@@ -5,7 +5,7 @@
     grad        the gradient of it (gradc.passes.grad)
        unfold, dce, cse, unscale, simplify, unscale, cse, dce
     optimized
-       fuse, split, share, group
+       fuse, split, share, group, join
     fused       kernels
        plan_memory
     planned     every value has a place; then code generation: loops, llvm, asm
@@ -30,6 +30,7 @@ from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.fuse import fuse
 from gradc.passes.group import group
+from gradc.passes.join import join
 from gradc.passes.plan_memory import plan_memory
 from gradc.passes.share import share
 from gradc.passes.simplify import simplify
@@ -46,7 +47,7 @@ FORWARD: tuple[Pass, ...] = (cse, stabilize)
 STAGES: dict[str, tuple[Pass, ...]] = {
     "grad": (),
     "optimized": (unfold, dce, cse, unscale, simplify, unscale, cse, dce),
-    "fused": (fuse, split, share, group),
+    "fused": (fuse, split, share, group, join),
     "planned": (plan_memory,),
 }
 """What leads to each stage after the gradient (`gradc.passes.grad`) is there."""

@@ -85,7 +85,7 @@ class Halves:
         """Both kernels, in the graph that is being built; the results of the one that they replace."""
         reductions = [n for n in self.body.nodes if n.op.name in REDUCTIONS]
         whole = [y for y in self.body.outputs if y not in self.tail]
-        with (copy := _Copy(self.body, self.given)):
+        with (copy := Copy(self.body, self.given)):
             parts = [self.part(copy, n) for n in reductions]
             chunked = [emit("reshape", copy.value(y), shape=self.chunked(y.shape)) for y in whole]
         first = copy.fuse(builder, self.node, [*parts, *chunked])
@@ -95,7 +95,7 @@ class Halves:
             for y, new in zip(whole, first[len(parts) :], strict=True)
         }
         ends = [y for y in self.body.outputs if y in self.tail]
-        with (copy := _Copy(self.body, self.given)):
+        with (copy := Copy(self.body, self.given)):
             for n in reductions:
                 part = copy.read(parted[n.result])
                 copy.copies[n.result] = emit(n.op.name, part, axes=(0,))
@@ -103,7 +103,7 @@ class Halves:
         results.update(zip(ends, copy.fuse(builder, self.node, last), strict=True))
         return [results[y] for y in self.body.outputs]
 
-    def part(self, copy: _Copy, node: Node) -> Value:
+    def part(self, copy: Copy, node: Node) -> Value:
         """The reduction of every chunk."""
         x = copy.value(node.inputs[0])
         total = self.count * self.length
@@ -124,7 +124,7 @@ class Halves:
         return (self.count, self.length, *shape[1:])
 
 
-class _Copy(Builder):
+class Copy(Builder):
     """The body of a new kernel, with copies of what it needs of the old one."""
 
     def __init__(self, body: Graph, given: dict[Value, Value]) -> None:
@@ -156,9 +156,11 @@ class _Copy(Builder):
                 self.copies.update(zip(y.node.results, copy.results, strict=True))
         return self.copies[x]
 
-    def fuse(self, builder: Builder, like: Node, outputs: list[Value]) -> list[Value]:
+    def fuse(
+        self, builder: Builder, like: Node, outputs: list[Value], name: str | None = None
+    ) -> list[Value]:
         """The kernel as a node of the outer graph; its results."""
-        body = self.build(like.attrs["body"].name, outputs)
+        body = self.build(name or like.attrs["body"].name, outputs)
         types = tuple([y.type for y in outputs])
         node = Node(OPS["fuse"], tuple(self.operands), {"body": body}, types, like.source)
         return list(builder.add(node).results)

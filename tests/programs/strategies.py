@@ -493,8 +493,29 @@ def matmul(gen: Generator, x: Value) -> tuple[Value, ...] | None:
     matrix = (columns, free) if left else (free, rows)
     other = gen.supply(x.type.with_shape((*batch, *(matrix[::-1] if other_swap else matrix))))
     if left:
-        return (emit("matmul", x, other, transpose_a=swap, transpose_b=other_swap),)
-    return (emit("matmul", other, x, transpose_a=other_swap, transpose_b=swap),)
+        y = emit("matmul", x, other, transpose_a=swap, transpose_b=other_swap)
+    else:
+        y = emit("matmul", other, x, transpose_a=other_swap, transpose_b=swap)
+    return (y, *_layer(gen, y)) if not y.type.is_bool and gen.choices.chance(50) else (y,)
+
+
+def _layer(gen: Generator, y: Value) -> tuple[Value, ...]:
+    """What often follows a product: its rows as several axes, a bias, an activation, another product's slope,
+    sums of columns."""
+    *outer, rows, columns = y.shape
+    if not outer and rows % 2 == 0 and rows > 2 and gen.choices.chance(30):
+        y = emit("reshape", y, shape=(2, rows // 2, columns))
+    last = (len(y.shape) - 1,)
+    bias = gen.supply(y.type.with_shape((columns,)))
+    z = y + emit("broadcast", bias, shape=y.shape, axes=last) if gen.choices.chance(70) else y
+    if y.type.is_float and gen.choices.chance(50):
+        z = emit("tanh", z)
+    if gen.choices.chance(50):
+        z = z * gen.supply(z.type)
+    found = [z]
+    if gen.choices.chance(40):
+        found.append(emit("reduce_sum", z, axes=tuple(range(last[0]))))
+    return tuple(found)
 
 
 # Linear algebra: matrices whose diagonal keeps them regular, and eigenvalues apart.

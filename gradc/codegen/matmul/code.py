@@ -143,9 +143,17 @@ class Code:
         if isinstance(count, int):
             yield
             return
+        with self.when(self.let(f"icmp ne i64 {count}, 0")):
+            yield
+
+    @contextmanager
+    def when(self, condition: str | None) -> Iterator[None]:
+        """Skip the body unless `condition` holds; None always does."""
+        if condition is None:
+            yield
+            return
         number = self.name()
-        some = self.let(f"icmp ne i64 {count}, 0")
-        self.do(f"br i1 {some}, label %then{number}, label %end{number}")
+        self.do(f"br i1 {condition}, label %then{number}, label %end{number}")
         self.label(f"then{number}")
         yield
         self.do(f"br label %end{number}")

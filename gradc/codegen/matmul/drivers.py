@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gradc.codegen.matmul.code import Code, Index
-from gradc.codegen.matmul.kernels import BroadcastKernel, DotKernel, Walk
+from gradc.codegen.matmul.epilogue import FOLLOWING, Epilogue
+from gradc.codegen.matmul.kernels import BroadcastKernel, DotKernel, Finish, Walk
 from gradc.codegen.matmul.packing import copy_rows, transpose
 from gradc.codegen.matmul.plan import BroadcastPlan, DotPlan, Grid, Shape, Split
 from gradc.codegen.matmul.vectors import Vectors
@@ -28,11 +29,13 @@ Share = tuple[Index, Index]
 """Where a part begins in a row of things, and how many it has."""
 
 
-def task(symbol: str, scratch: int = 0) -> str:
+def task(symbol: str, scratch: int = 0, *, is_followed: bool = False) -> str:
     """`void @symbol(ptr %table, i64 %part, ptr %context, i64 %thread)`, which calls `@symbol.part`.
 
-    The table has the pointers. Each thread has so many bytes of scratch of its own.
+    The table has the pointers, behind them those of what follows. Each thread has so many bytes of scratch of
+    its own.
     """
+    more = ", ptr %following, ptr %context" if is_followed else ""
     lines = [f"define void @{symbol}(ptr %table, i64 %part, ptr %context, i64 %thread) #1 {{", "entry:"]
     for i, pointer in enumerate("abcs"):
         lines += [
@@ -42,7 +45,8 @@ def task(symbol: str, scratch: int = 0) -> str:
     lines += [
         f"  %by = mul i64 %thread, {scratch}",
         "  %own = getelementptr i8, ptr %s, i64 %by",
-        f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %own, i64 %part)",
+        "  %following = getelementptr ptr, ptr %table, i64 4",
+        f"  call void @{symbol}.part(ptr %a, ptr %b, ptr %c, ptr %own, i64 %part{more})",
         "  ret void",
         "}",
     ]
@@ -63,8 +67,8 @@ def shares(code: Code, groups: Sequence[int], totals: Sequence[int]) -> list[Sha
 
 
 @contextmanager
-def _batch(code: Code, v: Vectors, s: Shape, share: Share) -> Iterator[tuple[str, str, str]]:
-    """The operands' pointers, for every item of a share of the batch."""
+def _batch(code: Code, v: Vectors, s: Shape, share: Share) -> Iterator[tuple[Index, tuple[str, str, str]]]:
+    """The number of every item of a share of the batch, and the operands' pointers there."""
     size = v.element.size
     first, count = share
     steps = [
@@ -77,7 +81,7 @@ def _batch(code: Code, v: Vectors, s: Shape, share: Share) -> Iterator[tuple[str
     ]
     with code.loop(count, [("ptr", p) for p in starts]) as items:
         pa, pb, pc = items.values
-        yield pa, pb, pc
+        yield code.add(first, items.index), (pa, pb, pc)
         items.next = [code.offset(p, step) for p, step in zip(items.values, steps, strict=True)]
 
 
@@ -131,20 +135,38 @@ def _aligned(size: int) -> int:
 
 
 def broadcast_product(
-    symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, grid: Grid | None = None
-) -> tuple[str, int]:
-    """Text and scratch bytes of a product whose vectors lie along n; of one part, if a grid has several."""
-    product = _BroadcastProduct(symbol, v, s, plan, grid or Grid())
+    symbol: str,
+    v: Vectors,
+    s: Shape,
+    plan: BroadcastPlan,
+    grid: Grid | None = None,
+    epilogue: Epilogue | None = None,
+) -> tuple[str, int, bool]:
+    """A product whose vectors lie along n, or one part of it, if a grid has several: its text, its bytes of
+    scratch, and whether it stores C.
+
+    With an epilogue the function has more parameters: `FOLLOWING`.
+    """
+    product = _BroadcastProduct(symbol, v, s, plan, grid or Grid(), epilogue)
     product.write()
-    return product.code.text(), product.scratch
+    return product.code.text(), product.scratch, product.keeps
 
 
 class _BroadcastProduct:
     """Strides, scratch layout and loops of one product whose vectors lie along n."""
 
-    def __init__(self, symbol: str, v: Vectors, s: Shape, plan: BroadcastPlan, grid: Grid) -> None:
-        more = [PART] if grid.count > 1 else []
+    def __init__(
+        self,
+        symbol: str,
+        v: Vectors,
+        s: Shape,
+        plan: BroadcastPlan,
+        grid: Grid,
+        epilogue: Epilogue | None,
+    ) -> None:
+        more = [*([PART] if grid.count > 1 else []), *(FOLLOWING if epilogue else [])]
         self.code, self.v, self.s, self.plan = entry(symbol, swapped=s.swapped, more=more), v, s, plan
+        self.epilogue = epilogue
         size = v.element.size
         self.a = Walk(row=size, step=s.m * size) if s.transpose_a else Walk(row=s.k * size, step=size)
         self.b = Walk(row=s.k * size, step=size) if s.transpose_b else Walk(row=size, step=s.n * size)
@@ -156,6 +178,12 @@ class _BroadcastProduct:
         self.result = self.scratch
         if s.transpose_c:
             self.scratch += _aligned(s.m * s.n * size)
+        self.tile = self.scratch
+        self.keeps = epilogue is None or epilogue.keep or plan.depths.count > 1
+        if not self.keeps:
+            self.scratch += _aligned(plan.rows.most * self.padded(min(plan.columns, s.n)))
+        self.item: Index = 0
+        self.last: str | None = None
         self.items, self.tiles, self.panels = shares(
             self.code, grid.groups, (s.batch, plan.rows.count, plan.panels(s.n))
         )
@@ -172,7 +200,7 @@ class _BroadcastProduct:
     def write(self) -> None:
         """All of the function."""
         code, s, size = self.code, self.s, self.v.element.size
-        with _batch(code, self.v, s, self.items) as (pa, pb, pc):
+        with _batch(code, self.v, s, self.items) as (self.item, (pa, pb, pc)):
             target = code.offset("%scratch", self.result) if s.transpose_c else pc
             if self.plan.across:
                 self.across(pa, pb, target)
@@ -192,6 +220,7 @@ class _BroadcastProduct:
     def across(self, pa: str, pb: str, pc: str) -> None:
         """Rows of tiles one after the other, each over all panels."""
         code, size = self.code, self.v.element.size
+        # Columns of each, how many, where in B and in C they begin.
         panels: list[tuple[int, Index, str, Index]] = []
         packed: Index = 0
         for columns, column, count in pieces(code, self.s.n, self.plan.columns, self.panels):
@@ -204,16 +233,18 @@ class _BroadcastProduct:
                         columns, source, code.offset(target, code.mul(each.index, self.panel_bytes)), self.s.k
                     )
                 first = target
-            panels.append((columns, count, first, code.mul(column, size)))
+            panels.append((columns, count, first, column))
             packed = code.add(packed, count)
         for rows, row, count in heights(code, self.plan.rows, self.tiles):
             with code.at_least_one(count), code.loop(count) as below:
                 at = code.add(row, code.mul(below.index, rows))
                 ra, rc = code.offset(pa, code.mul(at, self.a.row)), code.offset(pc, code.mul(at, self.c_row))
-                for columns, across, panel, start in panels:
+                for columns, across, panel, column in panels:
                     advance = self.panel_bytes if self.plan.pack_b else columns * self.b.row
                     kernel = self.kernel(rows, columns, (0, advance, columns * size))
-                    kernel.write(code, self.v, (ra, panel, code.offset(rc, start)), across, self.s.k, None)
+                    finish = self.finish(rows, columns, (at, column), (0, columns))
+                    cc = code.offset(rc, code.mul(column, size))
+                    kernel.write(code, self.v, (ra, panel, cc), across, self.s.k, None, finish)
 
     def down(self, pa: str, pb: str, pc: str) -> None:
         """Panels one after the other, each over all tiles of a block of rows, for every block of k."""
@@ -224,6 +255,8 @@ class _BroadcastProduct:
             blocks = code.let(f"udiv i64 {code.add(tiles, most - 1)}, {most}") if most < rows.count else 1
         with _parts(code, self.plan.depths) as (part, start, steps):
             more = code.let(f"icmp ne i64 {part}, 0") if self.plan.depths.count > 1 else None
+            if more and self.epilogue:
+                self.last = code.let(f"icmp eq i64 {part}, {self.plan.depths.count - 1}")
             ka = code.offset(pa, code.mul(start, self.a.step))
             kb = code.offset(pb, code.mul(start, self.b.step))
             with code.loop(blocks) as block:
@@ -241,27 +274,28 @@ class _BroadcastProduct:
                         at = code.add(column, code.mul(across.index, columns))
                         cb = code.offset(kb, code.mul(at, self.b.row))
                         cc = code.offset(rc, code.mul(at, self.v.element.size))
-                        self.panel(ra, cb, cc, columns, tall_and_low, steps, more)
+                        self.panel((ra, cb, cc), at, columns, tall_and_low, steps, more)
 
     def panel(
         self,
-        pa: str,
-        pb: str,
-        pc: str,
+        operands: tuple[str, str, str],
+        column: Index,
         columns: int,
         tiles: list[tuple[int, Index, Index]],
         steps: Index,
         more: str | None,
     ) -> None:
-        """The tiles of one panel: so many taller ones, so many others."""
+        """The tiles of one panel, which begins at a column: so many taller ones, so many others."""
         code = self.code
+        pa, pb, pc = operands
         if self.plan.pack_b:
             self.pack(columns, pb, "%scratch", steps)
             pb = "%scratch"
-        for rows, _, count in tiles:
+        for rows, row, count in tiles:
             down_a, down_c = rows * self.a.row, rows * self.c_row
+            finish = self.finish(rows, columns, (row, column), (rows, 0))
             self.kernel(rows, columns, (down_a, 0, down_c)).write(
-                code, self.v, (pa, pb, pc), count, steps, more
+                code, self.v, (pa, pb, pc), count, steps, more, finish
             )
             pa, pc = code.offset(pa, code.mul(count, down_a)), code.offset(pc, code.mul(count, down_c))
 
@@ -271,6 +305,25 @@ class _BroadcastProduct:
         split = self.plan.split(self.v, rows, columns)
         b_step = self.padded(columns) if packed else self.b.step
         return BroadcastKernel(rows, columns, split, self.a, b_step, packed, self.c_row, advance)
+
+    def finish(
+        self, rows: int, columns: int, start: tuple[Index, Index], step: tuple[int, int]
+    ) -> Finish | None:
+        """What follows tiles, the first at row and column `start`, each by `step` further than the last."""
+        if self.epilogue is None:
+            return None
+        code, size = self.code, self.v.element.size
+        row_bytes = self.c_row if self.keeps else self.padded(columns)
+        function = self.epilogue.symbol(columns, row_bytes // size)
+
+        def call(number: Index, tile: str) -> None:
+            row, column = (code.add(at, code.mul(number, by)) for at, by in zip(start, step, strict=True))
+            row = code.add(row, code.mul(self.item, self.s.m))
+            place = f"i64 {row}, i64 {rows}, i64 {column}"
+            code.do(f"call void @{function}(ptr %table, ptr {tile}, {place}, ptr %context)")
+
+        tile = None if self.keeps else code.offset("%scratch", self.tile)
+        return Finish(tile, row_bytes, self.last, call)
 
     def pack(self, columns: int, pb: str, panel: str, steps: Index) -> None:
         """Copy a panel of B."""
@@ -282,8 +335,8 @@ class _BroadcastProduct:
 
 def dot_product(
     symbol: str, v: Vectors, s: Shape, plan: DotPlan, grid: Grid | None = None
-) -> tuple[str, int]:
-    """Text and scratch bytes of a product whose vectors lie along k; of one part, if a grid has several."""
+) -> tuple[str, int, bool]:
+    """A product whose vectors lie along k, as above."""
     grid = grid or Grid()
     size = v.element.size
     row_bytes, c_row = s.k * size, s.n * size
@@ -291,7 +344,7 @@ def dot_product(
     scratch = _aligned(s.n * s.k * size) if plan.pack_b else 0
     units = s.batch, -(-s.m // plan.rows), -(-s.n // plan.columns)
     items, below, beside = shares(code, grid.groups, units)
-    with _batch(code, v, s, items) as (pa, pb, pc):
+    with _batch(code, v, s, items) as (_, (pa, pb, pc)):
         if plan.pack_b:
             _gather_columns(code, s, size, pb)
             pb = "%scratch"
@@ -309,7 +362,7 @@ def dot_product(
                     rb = code.offset(pb, code.mul(column, row_bytes))
                     rc = code.offset(pc, code.add(code.mul(at, c_row), code.mul(column, size)))
                     kernel.write(code, v, (ra, rb, rc), down if plan.flat else across, s.k)
-    return code.text(), scratch
+    return code.text(), scratch, True
 
 
 def _gather_columns(code: Code, s: Shape, size: int, pb: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,20 @@ class Walk:
 
     row: int
     step: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done with tiles once they are complete.
+
+    A tile is stored at `tile`, its rows `row_bytes` apart; if `tile` is None, in its place in C. Then `call`
+    is told its number and where it lies, only where the condition `last` holds, if there is one.
+    """
+
+    tile: str | None
+    row_bytes: int
+    last: str | None
+    call: Callable[[Index, str], None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,14 @@ class BroadcastKernel:
     advance: tuple[int, int, int]
 
     def write(
-        self, code: Code, v: Vectors, operands: Operands, tiles: Index, steps: Index, more: str | None
+        self,
+        code: Code,
+        v: Vectors,
+        operands: Operands,
+        tiles: Index,
+        steps: Index,
+        more: str | None,
+        finish: Finish | None = None,
     ) -> None:
         """Append the loop over `tiles` tiles, each a sum of `steps` products.
 
@@ -49,7 +70,7 @@ class BroadcastKernel:
         """
         split = 1 if more else self.split
         turns, rest = divmod(steps, split) if isinstance(steps, int) else (steps, 0)
-        with _tiles(code, tiles, operands, self.advance) as (pa, pb, pc):
+        with _tiles(code, tiles, operands, self.advance) as (number, (pa, pb, pc)):
             if more:  # C has left the caches since the last block of k
                 for row, chunk, _ in self._cells(v):
                     place = self._place(code, v, pc, row, chunk)
@@ -69,8 +90,16 @@ class BroadcastKernel:
                         before = v.load(code, self._place(code, v, pc, row, chunk), count)
                         held.next.append(v.add(code, x, before))
                 results = held.values
+            if finish is not None and finish.tile is not None:
+                for (row, chunk, _), x in zip(self._cells(v), results, strict=True):
+                    v.store(code, x, code.offset(finish.tile, row * finish.row_bytes + chunk * v.bytes))
+                finish.call(number, finish.tile)
+                return
             for (row, chunk, count), x in zip(self._cells(v), results, strict=True):
                 v.store(code, x, self._place(code, v, pc, row, chunk), count)
+            if finish is not None:
+                with code.when(finish.last):
+                    finish.call(number, pc)
 
     def _chunks(self, v: Vectors) -> list[int]:
         """The elements in each vector of a row."""
@@ -122,7 +151,7 @@ class DotKernel:
         """Append the loop over `tiles` tiles of sums of `depth` products."""
         size = v.element.size
         turns, rest = divmod(depth, v.lanes * self.split)
-        with _tiles(code, tiles, operands, self.advance) as (pa, pb, pc):
+        with _tiles(code, tiles, operands, self.advance) as (_, (pa, pb, pc)):
             sums = [["zeroinitializer"] * (self.rows * self.columns) for _ in range(self.split)]
             if turns:
                 with code.loop(turns, [(v.type, x) for one in sums for x in one]) as along:
@@ -162,11 +191,12 @@ class DotKernel:
 @contextmanager
 def _tiles(
     code: Code, count: Index, operands: Operands, advance: tuple[int, int, int]
-) -> Iterator[tuple[str, str, str]]:
-    """The operands' pointers, for every tile; none, if a count known only when the code runs is 0."""
+) -> Iterator[tuple[Index, Operands]]:
+    """The number of every tile and the operands' pointers there; none, if a count known only when the code
+    runs is 0."""
     with code.at_least_one(count), code.loop(count, [("ptr", p) for p in operands]) as tiles:
         pa, pb, pc = tiles.values
-        yield pa, pb, pc
+        yield tiles.index, (pa, pb, pc)
         tiles.next = [code.offset(p, by) for p, by in zip(tiles.values, advance, strict=True)]
 
 

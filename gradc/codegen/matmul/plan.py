@@ -381,22 +381,26 @@ MOST_PARTS = 8
 """Enough for threads that are not equally fast; more would pack more often."""
 
 
-def grid(v: Vectors, s: Shape, plan: BroadcastPlan | DotPlan) -> Grid:
+def grid(
+    v: Vectors, s: Shape, plan: BroadcastPlan | DotPlan, effort: int = 0, *, is_summed: bool = False
+) -> Grid:
     """How a product is cut for threads: by shapes alone, whole tiles at a time.
 
-    Whole items of a batch, if there are enough; else so that little is packed and read more than once.
+    Whole items of a batch, if there are enough; else so that little is packed and read more than once. What
+    follows is worth so many multiply-adds for each element (`effort`), and needs all rows if columns are
+    summed.
     """
-    flops = s.batch * s.m * s.n * s.k / (2 * v.lanes)
+    flops = s.batch * s.m * s.n * (s.k + effort) / (2 * v.lanes)
     bytes_ = (
         s.k * ((s.batch if s.batch_a else 1) * s.m + (s.batch if s.batch_b else 1) * s.n) * v.element.size
     )
     wanted = min(MOST_PARTS, int(max(flops, bytes_ / L2_RATE)) // PART_CYCLES)
     if wanted < 2:
         return Grid()
-    items = min(s.batch, wanted)
+    items = 1 if is_summed else min(s.batch, wanted)
     if 2 * items > wanted:
         return Grid(items)
-    rows = plan.rows.count if isinstance(plan, BroadcastPlan) else -(-s.m // plan.rows)
+    rows = 1 if is_summed else plan.rows.count if isinstance(plan, BroadcastPlan) else -(-s.m // plan.rows)
     panels = plan.panels(s.n)
     if s.transpose_c:
         rows, panels = 1, max(1, panels // 2)  # the result is transposed part by part: all rows, few columns
