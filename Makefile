@@ -15,7 +15,7 @@ help:
 	@echo "make test   the whole test suite, without what takes many minutes"
 	@echo "make quick  the tests that together take less than a minute"
 	@echo "make lint   ruff and pyright"
-	@echo "make bench  gradc beside NumPy, JAX and PyTorch"
+	@echo "make bench  gradc beside NumPy, JAX and PyTorch, and the machine's limits; BENCH=\"--quick calls\" for less"
 	@echo "make fuzz   random programs through the whole compiler and under nested transforms, for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make docs   the documentation, into build/docs"
 	@echo "make clean  remove what these targets made"
@@ -35,7 +35,7 @@ lint: $(VENV)/stamp-test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/stamp-bench
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --peers $(VENV)/peers $(BENCH)
 
 fuzz: $(VENV)/stamp-test
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)

@@ -1,108 +1,78 @@
-"""All benchmarks beside their peers, each in a process of its own: a table, and `benchmarks/results.json`.
+"""gradc beside its peers: `make bench`, or `python -m benchmarks [group ...]`.
 
-    python -m benchmarks [name ...]
-
-A benchmark is a module here that is listed in `REGISTERED`; its `measure()` gives rows. One whose peer is not
-installed says so in its row.
+Each peer runs in a process, and where needed in a virtual environment, of its own; they take turns. Tables
+are printed, and written to benchmarks/results.json, docs/benchmarks.md and README. A peer that is not there
+is a row that says so.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.rounds import Row
+from benchmarks import report
+from benchmarks.bench import Bench, machine, now
+from benchmarks.groups import calls, deep, first, imports, transforms, workloads
+from benchmarks.peers import FOLDER, PEERS
+from benchmarks.rows import Table
 
-REGISTERED = {
-    "digits_step": Row("digits training step", "NumPy by hand", 0.5),
-    "three_scalars": Row("sigmoid neuron, value and gradient", "JAX", 0.1),
-    "workloads": Row("loss and gradient of programs", "JAX", 1),
-    "transforms": Row("value and gradient", "the value", 4),
+GROUPS: dict[str, Callable[[Bench], list[Table]]] = {
+    "workloads": workloads.measure,
+    "memory": workloads.memory,
+    "variants": workloads.variants,
+    "calls": calls.measure,
+    "first": first.measure,
+    "deep": deep.measure,
+    "imports": imports.measure,
+    "stages": first.stages,
+    "transforms": transforms.measure,
 }
-"""The modules, each with the row that stands for it if it cannot run."""
-
-RESULTS = Path(__file__).with_name("results.json")
-COLUMNS = ("benchmark", "gradc", "peer", "", "ratio", "goal", "")
-
-
-def run_here(name: str) -> list[Row]:
-    """The rows of a benchmark; one without numbers if a package that it needs is not installed."""
-    try:
-        return importlib.import_module(f"benchmarks.{name}").measure()
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("gradc"):
-            raise
-        row = REGISTERED[name]
-        row.note = f"{error.name} not installed"
-        return [row]
-
-
-def run_apart(name: str) -> list[Row]:
-    """The same in a new process, so that no library's threads and memory burden another."""
-    command = [sys.executable, "-m", "benchmarks", "--here", name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=RESULTS.parents[1], check=False)
-    if done.returncode:
-        row = REGISTERED[name]
-        row.note = f"failed with exit status {done.returncode}"
-        return [row]
-    return [Row(**fields) for fields in json.loads(done.stdout.splitlines()[-1])]
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as text; times in microseconds, ratios of our time to the peer's."""
-    lines = [COLUMNS, *[cells(row) for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    left = (0, 3, 6)
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """A row's cells."""
-    numbers = ["" if x is None else f"{x:.2f} us" for x in (row.ours, row.theirs)]
-    ratio, verdict = "", row.note
-    if row.ratio is not None:
-        ratio = f"{row.ratio:.3f}"
-        verdict = row.note or ("" if row.ratio <= row.goal else "missed")
-    return row.name, numbers[0], numbers[1], row.peer, ratio, f"{row.goal:g}", verdict
+"""What can be measured, each a list of tables."""
 
 
 def main() -> int:
-    """Run what is asked for; the exit status says whether every benchmark could be run to its end."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="gradc beside its peers")
-    parser.add_argument("names", nargs="*", help=f"some of {', '.join(REGISTERED)}; all unless told")
-    parser.add_argument("--here", action="store_true", help="in this process, rows as JSON")
+    """Run what is asked for; the exit status says whether gradc itself could be measured everywhere."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", help=f"some of {', '.join(GROUPS)}; all unless told")
+    parser.add_argument("--quick", action="store_true", help="few short rounds, nothing that takes minutes")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains this")
+    parser.add_argument("--sides", nargs="+", metavar="SIDE", help=f"some of {', '.join(PEERS)}")
+    parser.add_argument("--peers", type=Path, default=FOLDER, metavar="FOLDER", help="peers' environments")
+    parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args()
-    names = options.names or list(REGISTERED)
-    if unknown := set(names) - set(REGISTERED):
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
-    if options.here:
-        print(json.dumps([asdict(row) for name in names for row in run_here(name)]))
-        return 0
-    rows = []
-    for name in names:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        rows += run_apart(name)
-    print(table(rows))
-    machine = {"machine": platform.machine(), "python": platform.python_version()}
-    results = [{**asdict(row), "ratio": row.ratio} for row in rows]
-    when = time.strftime("%Y-%m-%d %H:%M")
-    RESULTS.write_text(json.dumps({"when": when, **machine, "rows": results}, indent=1) + "\n", "utf-8")
-    print(f"\nTimes in microseconds; the ratio is gradc's time by the peer's. Written to {RESULTS.name}.")
-    return int(any(row.note.startswith("failed") for row in rows))
+    groups = options.groups or list(GROUPS)
+    if unknown := set(groups) - set(GROUPS):
+        parser.error(f"no group is called {', '.join(sorted(unknown))}")
+    if unknown := set(options.sides or ()) - set(PEERS):
+        parser.error(f"no side is called {', '.join(sorted(unknown))}")
+    results = report.Results.read()
+    results.machine = machine()
+    complete = True
+    with Bench(options.peers.resolve(), options.sides or tuple(PEERS)) as bench:
+        bench.only = options.only
+        if options.quick:
+            bench.quick, bench.rounds, bench.turn = True, 3, 0.01
+        for group in groups:
+            start = time.perf_counter()
+            for table in GROUPS[group](bench):
+                table.when = now()
+                shares = [row.details.get("disturbed", 0.0) for row in table.rows]
+                table.disturbed = max(shares, default=0.0)
+                if table.rows:
+                    print(f"\n{report.text(table)}", flush=True)
+                    results.add(table, whole=not options.only)
+                complete &= all("gradc" not in row.missing for row in table.rows)
+            print(f"({group}: {time.perf_counter() - start:.0f} s)", file=sys.stderr, flush=True)
+        results.versions |= bench.versions
+        results.ceilings = bench.ceilings.measured
+    print(f"\nThe machine's ceilings:\n{report.ceilings_text(results.ceilings)}")
+    if not options.no_write:
+        for path in report.write(results):
+            print(f"wrote {path}", file=sys.stderr)
+    return int(not complete)
 
 
 if __name__ == "__main__":
