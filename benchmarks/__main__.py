@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument("--sides", nargs="+", metavar="SIDE", help=f"some of {', '.join(PEERS)}")
     parser.add_argument("--peers", type=Path, default=FOLDER, metavar="FOLDER", help="peers' environments")
     parser.add_argument("--no-write", action="store_true", help="print only")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write what is known anew")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)
     if unknown := set(groups) - set(GROUPS):
@@ -49,6 +50,9 @@ def main() -> int:
     if unknown := set(options.sides or ()) - set(PEERS):
         parser.error(f"no side is called {', '.join(sorted(unknown))}")
     results = report.Results.read()
+    if options.report:
+        report.write(results)
+        return 0
     results.machine = machine()
     complete = True
     with Bench(options.peers.resolve(), options.sides or tuple(PEERS)) as bench:

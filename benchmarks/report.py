@@ -198,7 +198,10 @@ def page(results: Results) -> str:
 
 def figures(results: Results) -> str:
     """The block of README, without its marks."""
-    parts = [f"From `make bench` on {machine_text(results)}. The ratio is to the best peer."]
+    parts = [
+        f"From `make bench` on {machine_text(results)}. The ratio is to the best peer; NumPy "
+        "computes the loss alone (but trains, by hand), and is none."
+    ]
     for name in IN_README:
         if name in results.tables:
             table = results.tables[name]

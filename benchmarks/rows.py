@@ -91,7 +91,8 @@ class Row:
             words.append("reached")
         elif reached[0] is False:
             words.append("missed")
-        if self.ratio is not None and self.ratio < 1:
+        expected = (self.must and self.must.times) or 1.0
+        if self.ratio is not None and self.ratio < min(expected, 1.0):
             words.append(f"behind {self.peer}")
         return ", ".join(words)
 
