@@ -16,7 +16,7 @@ from benchmarks.programs.calls import CALLS, NUMBERS, names
 from benchmarks.programs.training import RATE, training
 from benchmarks.sides.side import Prepared, SideBase, flat, mapped, timed
 from benchmarks.sides.work import work
-from gradc.codegen.jit import Code
+from gradc.codegen.jit import Code, object_code
 
 REPEAT = """
 define void @repeat(ptr %f, ptr %in, ptr %out, ptr %arena, ptr %context, i64 %times) {
@@ -146,7 +146,7 @@ class NativeLoop:
     CALLS = 200
 
     def __init__(self, lowered: Any, inputs: list[np.ndarray]) -> None:
-        code = Code(REPEAT)
+        code = Code(object_code(REPEAT))
         self.outputs = outputs = [
             np.empty(y.type.shape, y.type.dtype) for y in lowered.graph("planned").outputs
         ]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sides.side import SideBase
-from gradc.codegen.jit import Code
+from gradc.codegen.jit import Code, object_code
 from gradc.codegen.target import host
 
 ROUNDS = 15
@@ -54,7 +54,6 @@ done:
 """Walks `n` bytes (or steps) so many times. The stores of `last` keep what is computed from being dropped."""
 
 EMPTY = """
-declare void @Py_IncRef(ptr)
 define ptr @empty(ptr %self, ptr %arguments, i64 %count) {
   %incref = inttoptr i64 INCREF to ptr
   %none = inttoptr i64 NONE to ptr
@@ -113,7 +112,7 @@ def loops() -> tuple[Code, dict[str, Loop]]:
     """The compiled loops by name, and what keeps them alive."""
     names = ["fma_float32", "fma_float64", "read", "copy"]
     texts = [fma_text("float32"), fma_text("float64"), stream_text("read"), stream_text("copy")]
-    code = Code("\n".join(texts) + "\nattributes #0 = { nounwind }\n")
+    code = Code(object_code("\n".join(texts) + "\nattributes #0 = { nounwind }\n"))
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     return code, {name: kind(code.address(name)) for name in names}
 
@@ -186,7 +185,7 @@ class MethodDef(ctypes.Structure):
 def empty_call() -> float:
     """Seconds of a call from a Python loop, with three arguments, of a C function that returns None."""
     incref = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value
-    code = Code(EMPTY.replace("INCREF", str(incref)).replace("NONE", str(id(None))))
+    code = Code(object_code(EMPTY.replace("INCREF", str(incref)).replace("NONE", str(id(None)))))
     fastcall = 0x80
     method = MethodDef(b"empty", code.address("empty"), fastcall, None)
     make = ctypes.pythonapi.PyCFunction_NewEx
