@@ -12,7 +12,7 @@ HEAD = """# Elementary functions
 
 gradc computes these with vector code of its own (`gradc/codegen/elementary`): no library is called.
 Special values (signed zeros, infinities, NaN, subnormal numbers) are NumPy's and IEEE 754's, a vector's
-lanes give the same bits as scalars, and no result is off by a unit of the last place (ulp). gradc
+lanes give the same bits as scalars, and hardly a result is off by a unit of the last place (ulp). gradc
 {gradc}, NumPy {numpy} (SciPy for erf, erfc, expit), JAX {jax}, PyTorch {torch}.
 
 ## Errors

@@ -72,7 +72,9 @@ def exp_parts(x: Value, tail: Value | None = None) -> tuple[Value, Pair]:
     one = fast_two_sum(r.like(1.0), r)
     small = one.low if tail is None else one.low + tail
     full = fma(k, -low, r if tail is None else r + tail)
-    rest = fma(full * full, polynomial(full, coefficients.EXP[r.kind]), fma(k, -low, small))
+    # With a tail it is a step of a longer computation, which leaves less room for errors.
+    series = (coefficients.EXP if tail is None else coefficients.EXPM1)[r.kind]
+    rest = fma(full * full, polynomial(full, series), fma(k, -low, small))
     return k, Pair(one.high, rest)
 
 
