@@ -83,7 +83,7 @@ def test_every_node_has_its_user_line(fn, stage):
     [
         (neuron, 1, 0),
         (logistic_regression, 5, 9280),
-        (network, 17, 39808),
+        (network, 15, 36736),
         (rosenbrock, 2, 0),
         (softmax_cross_entropy, 5, 5056),
     ],
