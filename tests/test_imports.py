@@ -25,7 +25,12 @@ KNOWS: dict[str, set[str]] = {
 
 PUBLIC = set(KNOWS) - {"codegen", "runtime"}
 
-SLOW = ["scipy", "networkx", "tqdm", "sklearn", "matplotlib", "safetensors", "concurrent.futures.process"]
+SLOW = [
+    *("scipy", "networkx", "tqdm", "sklearn", "matplotlib", "safetensors", "platformdirs"),
+    *("concurrent.futures", "logging", "unittest", "asyncio", "numpy.testing", "numpy.random"),
+    *("gradc.passes.pipeline", "gradc.passes.simplify", "gradc.codegen.driver", "gradc.runtime.entry_text"),
+]
+"""What is loaded when it is needed."""
 
 
 def modules() -> list[Path]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from gradc.ir.graph import Graph
-from gradc.passes import pipeline
+from gradc.passes.observer import STAGE_NAMES
+from gradc.passes.observer import Observer as PassObserver
 
 if TYPE_CHECKING:
     from gradc.runtime.executable import Executable
 
-GRAPH_STAGES = ("traced", *pipeline.STAGES)
+GRAPH_STAGES = ("traced", *STAGE_NAMES)
 """The stages whose text is a graph."""
 
 STAGES = (*GRAPH_STAGES, "loops", "llvm", "asm")
@@ -32,7 +33,7 @@ class Options:
     fast_math: bool = False
 
 
-class Observer(pipeline.Observer, Protocol):
+class Observer(PassObserver, Protocol):
     """Is told of every pass, rule and generated code of a compilation, and of what comes from the cache.
 
     One that `wants_stages` gets them, whatever there is in the cache.
@@ -43,6 +44,7 @@ class Observer(pipeline.Observer, Protocol):
     @property
     def wants_code(self) -> bool: ...
     def cache(self, text: str) -> None: ...
+    def time(self, name: str, seconds: float) -> None: ...
     def code(self, name: str, kind: str, text: str) -> None: ...
 
 
@@ -69,12 +71,16 @@ def uncollected() -> Iterator[None]:
 @uncollected()
 def stabilize(graph: Graph, observer: Observer | None = None) -> Graph:
     """The traced graph with its stabilizing rules applied, before a gradient is taken."""
+    from gradc.passes import pipeline  # whose rules take time to load, and what is in the cache needs none
+
     return pipeline.prepare(graph, observer)
 
 
 @uncollected()
 def run_stages(graph: Graph, options: Options, until: str, observer: Observer | None = None) -> Graph:
     """A graph through the pipeline, from after `grad` until a stage whose text is a graph."""
+    from gradc.passes import pipeline
+
     return pipeline.run(graph, until, fast_math=options.fast_math, observer=observer)
 
 
@@ -101,6 +107,8 @@ def build(
         observer = observe()
 
     def planned(observer: Observer | None = None) -> Graph:
+        from gradc.passes import pipeline
+
         source = graph if derive is None else derive(observer)
         if derive is None and observer is not None:
             observer.stage("grad", graph, 0.0)
@@ -115,7 +123,7 @@ def build(
             return executable
     final = planned(observer)
     start = time.perf_counter()
-    executable = load(final, threads=options.threads)
+    executable = load(final, options.threads, None if observer is None else observer.time)
     if observer is not None:
         observer.stage("codegen", final, time.perf_counter() - start)
         if observer.wants_code:

@@ -9,13 +9,14 @@ third how many threads may help it.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gradc.codegen.binary import ENTRY, Binary, Message, Room, bytes_of
 from gradc.codegen.factor import WRITERS as FACTORIZATIONS
 from gradc.codegen.factor import Routine, factorization
-from gradc.codegen.jit import object_codes, workers
+from gradc.codegen.jit import Clock, object_codes, workers
 from gradc.codegen.loops import KernelCode
 from gradc.codegen.module import CHUNK_PARAMETERS, IN_TURN, PARALLEL, Module
 from gradc.codegen.products import product_alone, product_and_more
@@ -95,12 +96,16 @@ def generate(graph: Graph, target: Target) -> Generated:
     return Generated(module, module.kernels, rooms, tuple(module.messages), tuple(calls), module.is_parallel)
 
 
-def compiled(graph: Graph, target: Target) -> Binary:
-    """Object code of a planned graph, and what it takes to run it."""
+def compiled(graph: Graph, target: Target, clock: Clock | None = None) -> Binary:
+    """Object code of a planned graph, and what it takes to run it; a clock is told the time of each step."""
+    start = time.perf_counter()
     made = generate(graph, target)
+    texts = made.module.texts(workers())
+    if clock is not None:
+        clock("loops and text", time.perf_counter() - start)
     places = [y.node.places[y.index] if y.node and y.node.places else None for y in graph.outputs]
     return Binary(
-        object_codes(made.module.texts(workers()), target),
+        object_codes(texts, target, clock),
         made.rooms,
         made.messages,
         made.calls,

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -43,22 +44,38 @@ def target_machine(target: Target, level: int = 2) -> llvm.TargetMachine:
     )
 
 
-def object_code(text: str, target: Target | None = None, level: int = 2) -> bytes:
+Clock = Callable[[str, float], None]
+"""Is told the name of a step, and how many seconds it took (steps side by side are told each)."""
+
+
+def object_code(text: str, target: Target | None = None, level: int = 2, clock: Clock | None = None) -> bytes:
     """A module compiled to an object file."""
     target = target or host()
+    times = [time.perf_counter()]
     # Types and constants in a context of their own: what LLVM's global one has seen, it keeps for ever.
     module = _llvm().parse_assembly(text, _llvm().create_context())
+    times.append(time.perf_counter())
     optimize(module, target)
-    return _emitted(target_machine(target, level), module)
+    times.append(time.perf_counter())
+    code = _emitted(target_machine(target, level), module)
+    times.append(time.perf_counter())
+    if clock is not None:
+        for name, start, end in zip(
+            ("LLVM parse", "LLVM optimize", "LLVM emit"), times, times[1:], strict=False
+        ):
+            clock(name, end - start)
+    return code
 
 
-def object_codes(texts: Sequence[str], target: Target | None = None) -> tuple[bytes, ...]:
+def object_codes(
+    texts: Sequence[str], target: Target | None = None, clock: Clock | None = None
+) -> tuple[bytes, ...]:
     """Modules compiled to object files, each by a thread of its own."""
     files: list[bytes | BaseException] = [b""] * len(texts)
 
     def compile(k: int) -> None:
         try:
-            files[k] = object_code(texts[k], target)
+            files[k] = object_code(texts[k], target, clock=clock)
         except BaseException as error:
             files[k] = error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +16,9 @@ from gradc.ir.text import legal
 
 SUMMARY, GRAPHS, RULES, CODE = 1, 2, 3, 4
 """The ladder of GRADC_DEBUG: time and node counts per pass, graphs, rules fired, LLVM and assembly."""
+
+STEPS = "loops and text", "LLVM parse", "LLVM optimize", "LLVM emit", "load"
+"""What code generation consists of."""
 
 _numbers = itertools.count()
 
@@ -30,13 +34,25 @@ class Debug:
         self._before: int | None = None
         self._saved: set[str] = set()
         self._own: Path | None = None
+        self._lock = threading.Lock()
+        self.seconds: dict[str, float] = {}
+        """How long each step has taken: the trace, the passes by name, what code generation consists of."""
+
+    def time(self, name: str, seconds: float) -> None:
+        """A step of code generation is done; those of threads are told one after another, and add up."""
+        with self._lock:
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def stage(self, name: str, graph: Graph, seconds: float) -> None:
         """A stage is done: the pass's name, its graph, and the time it took."""
         nodes = sum(1 for _ in graph.walk())
+        steps = dict(self.seconds) if name == "codegen" else {}
+        self.time(name, seconds)
         if self.level >= SUMMARY:
             change = "" if self._before is None else f" ({nodes - self._before:+d})"
             self._say(f"{name:<16} {seconds * 1e3:8.2f} ms  {nodes:6d} nodes{change:<9} {graph.name}")
+            if name == "codegen":
+                self._summarize({k: v for k, v in steps.items() if k in STEPS})
         if self.level >= GRAPHS:
             self._say(str(graph))
         if self.folder is not None:
@@ -46,6 +62,20 @@ class Debug:
                     self._saved.add(label)
                     np.save(self._place(graph.name) / f"{legal(label)}.npy", array)
         self._before = nodes
+
+    def _summarize(self, steps: dict[str, float]) -> None:
+        """Where the time of a compilation went, in one line each for the code and for all."""
+        parts = ", ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in steps.items())
+        self._say(f"{'':<16} {parts} (added up over threads)")
+        passes = {k: v for k, v in self.seconds.items() if k not in (*STEPS, "traced", "codegen")}
+        slowest = max(passes, key=passes.__getitem__, default="none")
+        whole = sum(v for k, v in self.seconds.items() if k not in STEPS)
+        most = f"{slowest} {passes.get(slowest, 0.0) * 1e3:.2f}"
+        self._say(
+            f"{'total':<16} {whole * 1e3:8.2f} ms: trace {self.seconds.get('traced', 0.0) * 1e3:.2f}, "
+            f"passes {sum(passes.values()) * 1e3:.2f} (most: {most}), "
+            f"code {self.seconds['codegen'] * 1e3:.2f}"
+        )
 
     def rule(self, name: str, node: Node) -> None:
         """A rewrite rule has fired on a node."""

@@ -22,15 +22,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from gradc.ir.graph import Graph, Node
+from gradc.ir.graph import Graph
 from gradc.ir.verify import verify
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.fuse import fuse
 from gradc.passes.group import group
 from gradc.passes.join import join
+from gradc.passes.observer import STAGE_NAMES, Observer
 from gradc.passes.plan_memory import plan_memory
 from gradc.passes.share import share
 from gradc.passes.simplify import simplify
@@ -51,18 +52,12 @@ STAGES: dict[str, tuple[Pass, ...]] = {
     "planned": (plan_memory,),
 }
 """What leads to each stage after the gradient (`gradc.passes.grad`) is there."""
+assert tuple(STAGES) == STAGE_NAMES
 
 PASSES: tuple[tuple[str, Pass], ...] = tuple(
     (step.__name__, step) for step in (*FORWARD, *(step for steps in STAGES.values() for step in steps))
 )
 """All of them in order, by name."""
-
-
-class Observer(Protocol):
-    """Is told of every pass (its name, the graph it gave, the seconds it took) and every rule that fires."""
-
-    def stage(self, name: str, graph: Graph, seconds: float) -> None: ...
-    def rule(self, name: str, node: Node) -> None: ...
 
 
 def run_pass(step: Pass, graph: Graph, observer: Observer | None, **options: Any) -> Graph:

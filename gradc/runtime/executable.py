@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradc.codegen.binary import ENTRY, Binary, bytes_of
-from gradc.codegen.jit import Code, assembly
+from gradc.codegen.jit import Clock, Code, assembly
 from gradc.codegen.target import host
 from gradc.ir.errors import RAISED_BY_CHECKS, ArgumentError
 from gradc.ir.graph import Graph
@@ -171,11 +172,17 @@ class Executable:
             raise ArgumentError(f"there is no stage {stage!r} of machine code") from None
 
 
-def load(graph: Graph, threads: int | None = 1) -> Executable:
-    """Compile a planned graph, to be run by so many threads; None: one for each CPU."""
+def load(graph: Graph, threads: int | None = 1, clock: Clock | None = None) -> Executable:
+    """Compile a planned graph, to be run by so many threads; None: one for each CPU. A clock is told the time
+    of each step."""
     from gradc.codegen.driver import compiled
 
-    return Executable(compiled(graph, host()), graph.constants, lambda: graph, threads)
+    binary = compiled(graph, host(), clock)
+    start = time.perf_counter()
+    executable = Executable(binary, graph.constants, lambda: graph, threads)
+    if clock is not None:
+        clock("load", time.perf_counter() - start)
+    return executable
 
 
 def native(array: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def test_the_ladder(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     for text in texts:
         for name in ("traced", "stabilize", "grad", "dce", "simplify", "fuse", "plan_memory"):
             assert any(line.startswith(name) and " ms " in line for line in text.splitlines()), name
+    for step in ("loops and text", "LLVM parse", "LLVM optimize", "LLVM emit", "load"):
+        assert re.search(rf"{step} \d+\.\d\d", texts[0]), step
+    (last,) = [line for line in texts[0].splitlines() if line.startswith("total")]
+    assert re.fullmatch(
+        r"total +[\d.]+ ms: trace [\d.]+, passes [\d.]+ \(most: \w+ [\d.]+\), code [\d.]+", last
+    )
     lengths = [len(text) for text in texts]
     assert lengths == sorted(set(lengths))
     assert "graph loss" not in texts[0] and "graph loss_grad(w: f64[40])" in texts[1]
