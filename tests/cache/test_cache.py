@@ -22,6 +22,7 @@ from gradc.api.cached import Cached
 from gradc.codegen import driver, elf, jit
 from gradc.codegen.target import host
 from gradc.ir.errors import Source
+from gradc.passes import pipeline
 from gradc.runtime import cache as store
 from gradc.runtime import environment
 from gradc.runtime.cache import Cache, UnusableError
@@ -70,7 +71,7 @@ def log(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
 def compilations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What has been compiled by LLVM, and which graphs went through passes."""
     seen: list[str] = []
-    for module, name in ((driver, "object_codes"), (driver, "generate"), (backend.pipeline, "run")):
+    for module, name in ((driver, "object_codes"), (driver, "generate"), (pipeline, "run")):
         real = getattr(module, name)
 
         def spy(*args: Any, real: Callable[..., Any] = real, name: str = name, **kwargs: Any) -> Any:
