@@ -112,6 +112,23 @@ def _matmul(node: Node, axis: int, count: int) -> tuple[list[Axis], dict[str, An
     return [None, len(b.shape) - (2 if node.attrs["transpose_b"] else 1)], node.attrs
 
 
+def _windows(node: Node, axis: int, count: int) -> tuple[list[Axis], dict[str, Any]]:
+    """All of an axis, one element after the other, along which nothing else is read."""
+    attrs, (x,) = node.attrs, node.inputs
+    along = attrs["axes"][axis]
+    alone = attrs["axes"].count(along) == 1 and attrs["starts"][along] == 0 and attrs["steps"][axis] == 1
+    if not alone or attrs["shape"][axis] != x.shape[along]:
+        raise UncutError
+    return [along], {**attrs, "shape": cut(attrs["shape"], axis, count)}
+
+
+def _contract(node: Node, axis: int, count: int) -> tuple[list[Axis], dict[str, Any]]:
+    """The axes with the label of the result's axis."""
+    label = node.attrs["result"][axis]
+    labels = node.attrs["a"], node.attrs["b"]
+    return [side.index(label) if label in side else None for side in labels], node.attrs
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, _reduction),
     **dict.fromkeys(("concat", "cumsum", "cumprod", "cummax", "cummin"), _along_another),
@@ -123,6 +140,8 @@ RULES: dict[str, Rule] = {
     "pad": _pad,
     "gather": _gather,
     "matmul": _matmul,
+    "windows": _windows,
+    "contract": _contract,
 }
 
 

@@ -164,6 +164,25 @@ def overlapping(view: View) -> bool:
     )
 
 
+def moved(view: View) -> bool:
+    """Are the elements elsewhere than in one piece of memory, matrix by matrix, each perhaps transposed?"""
+    return not (_contiguous(view) or _contiguous(_swapped(view)))
+
+
+def _swapped(view: View) -> View:
+    return view._replace(axes=(*view.axes[:-2], view.axes[-1], view.axes[-2]))
+
+
+def _contiguous(view: View) -> bool:
+    """Do the atoms, in order, walk over all of the root's elements as they lie in memory?"""
+    step = 1
+    for atom in reversed([atom for atoms in view.axes for atom in atoms]):
+        if atom.axis is None or atom.step * prod(view.root.shape[atom.axis + 1 :]) != step:
+            return False
+        step *= atom.size
+    return step == prod(view.root.shape)
+
+
 def _digits(walks: Sequence[Atom], size: int, start: int) -> list[Atom] | None:
     """The atoms from the first digit to the last, if they are the digits of an axis' index."""
     order = sorted(walks, key=lambda atom: -atom.step)

@@ -13,7 +13,7 @@ from gradc.ir import Node, Value, emit
 from gradc.passes.pattern import splat
 from gradc.passes.rewrite import rewrites, uses
 from gradc.passes.rules.layout import made_by
-from gradc.passes.views import Atom, View, overlapping, read_atoms, refined, view_of
+from gradc.passes.views import Atom, View, moved, overlapping, read_atoms, refined, view_of
 
 Pair = tuple[Atom | None, Atom | None]
 """The atoms of both operands for one label, None where an operand does not depend on it."""
@@ -41,11 +41,14 @@ def _only(atoms: Sequence[Atom], side: int) -> list[Pair]:
 
 @rewrites("matmul")
 def product_of_windows(node: Node) -> Value | None:
-    """matmul(reshape(windows(x)), reshape(w)) => reshape(contract(windows(x), w))"""
+    """matmul(reshape(windows(x)), reshape(w)) => reshape(contract(windows(x), w))
+
+    Also where a transpose or slice would have to be copied for the product.
+    """
     if not node.types[0].size or not node.inputs[0].type.size or node.types[0].is_bool:
         return None
     a, b = [view_of(x) for x in node.inputs]
-    if not (overlapping(a) or overlapping(b)):
+    if not (moved(a) or moved(b)):
         return None
     (m, k), (k2, n) = [
         view.axes[-2:][::-1] if node.attrs[flag] else view.axes[-2:]
