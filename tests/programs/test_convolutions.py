@@ -307,3 +307,28 @@ def test_the_rules_are_told_by_name():
     traced = gradc.compile(windowed).lower(x, w).graph("traced")
     pipeline.run(pipeline.prepare(traced, Told()), observer=Told())
     assert "product_of_windows" in fired
+
+
+def heads(x):
+    return x.reshape(2, 6, 3, 4).transpose(0, 2, 1, 3)
+
+
+WHERE_THEY_LIE = {
+    "attention": (lambda q, k: heads(q) @ np.swapaxes(heads(k), -1, -2), (2, 6, 12), (2, 6, 12)),
+    "heads of the result": (lambda s, v: (s @ heads(v)).transpose(0, 2, 1, 3), (2, 3, 6, 6), (2, 6, 12)),
+    "every other column": (lambda a, b: a[:, ::2] @ b, (5, 8), (4, 3)),
+    "rows from the last": (lambda a, b: a[::-1] @ b, (5, 4), (4, 3)),
+    "some columns": (lambda a, b: a @ b[:, 1:4], (5, 4), (4, 6)),
+    "tensordot": (lambda a, b: np.tensordot(a, b, ((0, 2), (1, 0))), (3, 4, 5), (5, 3, 2)),
+}
+
+
+@pytest.mark.parametrize("name", WHERE_THEY_LIE)
+def test_operands_are_read_where_they_lie(name):
+    """Transposes and slices that a product could not read are no copies either."""
+    f, *shapes = WHERE_THEY_LIE[name]
+    a, b = [RNG.normal(size=shape) for shape in shapes]
+    compiled = gradc.compile(f)
+    np.testing.assert_allclose(compiled(a, b), f(a, b), rtol=1e-12, atol=1e-12)
+    assert len(compiled.lower(a, b).kernels) == 1
+    gradc.check_grad(lambda p: np.sum(np.sin(f(*p))), (a, b))
