@@ -18,6 +18,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -122,8 +123,12 @@ def paths(tree: Any) -> list[str]:
     `.W1` for an attribute and for a key that is an identifier, `[0]` for an index, `['odd key']` for any
     other key, and nothing for a tree that is a leaf itself. `tree` may also be a tree definition.
     """
-    treedef = tree if isinstance(tree, TreeDef) else structure(tree)
-    return ["".join(builtins.map(_step, accessor)) for accessor in treedef.accessors()]
+    return list(_paths(tree if isinstance(tree, TreeDef) else structure(tree)))
+
+
+@functools.lru_cache(64)
+def _paths(treedef: TreeDef) -> tuple[str, ...]:
+    return tuple(["".join(builtins.map(_step, accessor)) for accessor in treedef.accessors()])
 
 
 def leaf_type(cls: type) -> type:
