@@ -114,6 +114,7 @@ HALF_LN2 = mp.ln(2) / 2 * mpf("1.0005")  # the nearest multiple of ln 2 is found
 QUARTER_PI2 = (mp.pi / 4 * mpf("1.0005")) ** 2
 LARGEST_S = mpf(1) / 5  # s = f / (2 + f) at 1 + f = 3/2
 ERF_SPLIT = mpf(3) / 4
+ERFC_SPLIT = mpf(5) / 8
 
 
 def scaled_erfc(x: mpf) -> mpf:
@@ -174,9 +175,9 @@ def fits() -> list[Fit]:
     add("RECIPROCAL_ROOT", "m**(-1/3)", (3, 6), (mpf(3) / 4, mpf(3) / 2),
         lambda m: m ** (-mpf(1) / 3), mp.cbrt)  # fmt: skip
     for dtype, degree, end in (("f32", 9, 10.1), ("f64", 21, 27.3)):
-        out.append(Fit("ERFC", dtype, "(x + 5/8) exp(x**2) erfc(x) - 9/16 of t = (x - 4) / (x + 4)", degree,
-                       (ERF_SPLIT - 4) / (ERF_SPLIT + 4), mpf((end - 4) / (end + 4)),
-                       lambda t: scaled_erfc(4 * (1 + t) / (1 - t)) - mpf(9) / 16,
+        out.append(Fit("ERFC", dtype, "(x + 5/8) exp(x**2) erfc(x) - 41/64 of t = (x - 4) / (x + 4)", degree,
+                       (ERFC_SPLIT - 4) / (ERFC_SPLIT + 4), mpf((end - 4) / (end + 4)),
+                       lambda t: scaled_erfc(4 * (1 + t) / (1 - t)) - mpf(41) / 64,
                        lambda t: 1 / scaled_erfc(4 * (1 + t) / (1 - t))))  # fmt: skip
     corner = mp.log(mp.erfc(ERF_SPLIT))
     for dtype, degree, end in (("f32", 6, 4), ("f64", 19, 6)):
