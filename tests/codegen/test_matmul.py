@@ -17,6 +17,8 @@ import pytest
 import gradc
 from gradc.codegen import matmul
 from gradc.codegen.matmul import plan
+from gradc.codegen.matmul.drivers import entry
+from gradc.codegen.matmul.packing import PARTED
 from gradc.codegen.matmul.vectors import vectors
 
 llvm.initialize_native_target()
@@ -220,6 +222,47 @@ def test_blocks_cover_every_choice(small_caches: None) -> None:
         "swapped", "transpose_c", "dot", "flat", "pack_b", "across", "panel transposed",
         "panel copied", "panel in place", "blocks of k", "all of k", "blocks of rows", "streamed",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_short_rows_side_by_side(dtype: str, vector_bytes: int) -> None:
+    """Rows of B of a few elements, an odd number, are parted to columns a vector of rows at a time."""
+    sizes = [(m, n, k) for k in (3, 5, 7) for m, n in ((1, 70), (9, 40))]
+    check([Case(*each, "nt", batch, dtype, vector_bytes) for each in sizes for batch in (1, 2)])
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_parted_columns(vector_bytes: int) -> None:
+    """Every column of rows that lie side by side, from as many loads as they fill vectors."""
+    v = vectors("f32", vector_bytes)
+    for count in (k for k in PARTED if k < v.lanes):
+        code = entry("parted")
+        for i, column in enumerate(v.parted(code, "%a", count)):
+            v.store(code, column, code.offset("%c", i * v.bytes))
+        text = code.text()
+        assert text.count("= load ") == count
+        engine = compile_text(text + "\nattributes #1 = { nounwind }\n")
+        rows = np.arange(v.lanes * count, dtype=np.float32).reshape(v.lanes, count)
+        columns = np.zeros((count, v.lanes), np.float32)
+        engine_call(engine, "parted", *[ctypes.c_void_p] * 4)(
+            rows.ctypes.data, None, columns.ctypes.data, None
+        )
+        assert np.array_equal(columns, rows.T)
+
+
+def test_tiles_whose_rows_compete_are_low() -> None:
+    """Rows of A that share sets of L1 make a tile of many rows lose them from step to step."""
+
+    def tallest(k: int) -> int:
+        shape = plan.Shape(1, 512, 16, k, False, False, False, False)
+        chosen = plan.choose(vectors("f32", 64), shape, 64)[1]
+        assert isinstance(chosen, plan.BroadcastPlan)
+        return chosen.rows.most
+
+    assert tallest(1040) > 16 > tallest(1024)
+    assert plan.lost_lines(12, 4096) == 0 < plan.lost_lines(13, 4096) and plan.lost_lines(30, 8192) == 30
+    assert plan.lost_lines(24, 2048) == 0 < plan.lost_lines(25, 2048) and plan.lost_lines(30, 4160) == 0
 
 
 @pytest.mark.parametrize(("form", "batch"), SHARED)

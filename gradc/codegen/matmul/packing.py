@@ -8,6 +8,9 @@ from gradc.codegen.matmul.vectors import Vectors
 CHUNK = 64
 """Bytes moved at a time."""
 
+PARTED = (3, 5, 7)
+"""Lengths of rows that are parted better by blends than by a tree of shuffles, if they lie side by side."""
+
 
 def copy_rows(
     code: Code, v: Vectors, source: str, target: str, columns: int, steps: Index, stride: int
@@ -56,6 +59,10 @@ def _transpose_strip(
     strides: tuple[int, int],
 ) -> None:
     """Transpose `rows` rows to `kept` elements each, a lane's elements at a time; the last may overlap."""
+    if rows == v.lanes and steps in PARTED and steps < v.lanes and strides[0] == steps * v.element.size:
+        for i, column in enumerate(v.parted(code, source, steps)):
+            v.store(code, column, code.offset(target, i * strides[1]))
+        return
     count = v.per_lane
     turns, final = 1, 0
     if isinstance(steps, int):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import gcd
 
 from gradc.codegen.matmul.vectors import MOST_LANES, Vectors
 
@@ -57,6 +58,12 @@ APART = 1.03
 
 APART_ALIASED = 1.1
 """The same for rows that compete."""
+
+ALIASED_WAYS = 12
+"""Rows an L1's length apart that a tile can read A from without losing their lines from step to step."""
+
+L1_SPAN = 4096
+"""Addresses this far apart share a set of L1."""
 
 FAR_ROW = 3.0
 """Cycles that a row of a tile of C costs where C is not in L1: each is a stream of its own."""
@@ -233,6 +240,15 @@ def dot_cycles(v: Vectors, rows: int, columns: int, k: int, fetched: int = 0) ->
     return steps * step + 2 * rows * padded + 10
 
 
+def lost_lines(rows: int, stride: int) -> int:
+    """Lines of A that a tile of so many rows fetches again at every step, since its rows compete for L1.
+
+    A set that has to hold a few lines more than it can loses twice as many, and soon all.
+    """
+    fit = ALIASED_WAYS * (L1_SPAN // gcd(stride, L1_SPAN))
+    return max(0, min(rows, 2 * (rows - fit)))
+
+
 def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple[float, BroadcastPlan]]:
     """Every tile that fits the registers, with its cost."""
     wide, size = -(-s.n // v.lanes), v.element.size
@@ -259,6 +275,8 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
             cycles = 0.0
             for r, count in rows.sizes():
                 fetched = r * size + lines_of_a if lines_of_a and not plan.pack_b else 0
+                if not s.transpose_a:
+                    fetched = LINE_BYTES * lost_lines(r, s.k * size)
                 cycles += count * full * broadcast_cycles(v, r, columns, s.k, fetched) * apart
                 cycles += count * broadcast_cycles(v, r, edge, s.k, fetched) * apart if edge else 0
             if rows.count == 1 and plan.depths.count > 1 and vectors > STREAMED_VECTORS:

@@ -178,6 +178,24 @@ class Vectors:
             groups = parts
         return [value for (value,) in groups][:count]
 
+    def parted(self, code: Code, pointer: str, count: int) -> list[str]:
+        """Columns of `lanes` rows of `count` elements that lie one after another; `count` is odd.
+
+        A column has elements in every lane once, as `count` and `lanes` have no common divisor: it is blended
+        from all the vectors and then sorted.
+        """
+        loaded = [self.load(code, code.offset(pointer, i * self.bytes)) for i in range(count)]
+        columns: list[str] = []
+        for first in range(count):
+            places = [divmod(first + row * count, self.lanes) for row in range(self.lanes)]
+            mixed = loaded[0]
+            for i, value in enumerate(loaded[1:], 1):
+                taken = {lane for number, lane in places if number == i}
+                picks = [lane + self.lanes * (lane in taken) for lane in range(self.lanes)]
+                mixed = self._shuffle(code, mixed, value, self.lanes, picks)
+            columns.append(self._shuffle(code, mixed, "poison", self.lanes, [lane for _, lane in places]))
+        return columns
+
     def _join(self, code: Code, pieces: Sequence[str]) -> str:
         """One vector of lanes side by side."""
         values, lanes = list(pieces), self.per_lane
