@@ -66,8 +66,8 @@ def inline_vmap(
     """`gradc.vmap` in a trace: the example's graph, batched, goes into the one that is being made."""
     parameters = Parameters(fn)
     parameters.bind(args, kwargs)  # says what is wrong with the call itself
-    leaves, treedef = tree.flatten((args, kwargs))
-    names = parameters.names(args, kwargs)
+    leaves, treedef = tree.flatten(tree.snapshot((args, kwargs)))
+    names = parameters.names_in(treedef)
     axes = _axes_of_arguments(parameters, in_axes, args, kwargs)
     mapped: dict[int, Value] = {}
     sizes: dict[int, int] = {}

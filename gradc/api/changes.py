@@ -31,7 +31,7 @@ def call_and_change(special: Specialization, arguments: Arguments, leaves: list[
     effects = program.effects
     assert effects is not None
     for written in effects.written:
-        _check(special, arguments, leaves, written)
+        _check(special, leaves, written)
     value, (arrays, contents) = special[VALUE](special.given(leaves))
     targets = [at(arguments, path) for path in effects.changed]
     contents = [
@@ -44,7 +44,7 @@ def call_and_change(special: Specialization, arguments: Arguments, leaves: list[
     return value
 
 
-def _check(special: Specialization, arguments: Arguments, leaves: list[Any], written: Written) -> None:
+def _check(special: Specialization, leaves: list[Any], written: Written) -> None:
     """See to it that an array can be written into. Errors: `ArgumentError`."""
     x = leaves[written.leaf]
     wrong = None
@@ -61,9 +61,9 @@ def _check(special: Specialization, arguments: Arguments, leaves: list[Any], wri
     else:
         for i, other in enumerate(leaves):
             if i != written.leaf and isinstance(other, np.ndarray) and _overlap(x, other):
-                wrong = f"shares memory with {special.program.parameters.names(*arguments)[i]}"
+                wrong = f"shares memory with {special.program.parameters.names_in(special.treedef)[i]}"
     if wrong is not None:
-        name = special.program.parameters.names(*arguments)[written.leaf]
+        name = special.program.parameters.names_in(special.treedef)[written.leaf]
         where = "" if written.line is None else f" (at {written.line})"
         raise ArgumentError(
             f"{name_of(special.program.fn)} writes into its argument {name}{where}, which {wrong}",

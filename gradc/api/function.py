@@ -17,7 +17,6 @@ from gradc.api.frames import caller, name_of
 from gradc.api.program import Program
 from gradc.api.signature import (
     WEAK,
-    Arguments,
     Parameters,
     check_leaf,
     is_traced,
@@ -60,8 +59,8 @@ class Function:
     def call(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Plan | None]:
         """The result of one call, and the plan by which a native function takes calls like it, if one can."""
         arguments = self.parameters.bind(args, kwargs)
-        leaves, treedef = tree.flatten(arguments)
-        special = self.find(arguments, leaves, treedef)
+        leaves, treedef = tree.flatten(tree.snapshot(arguments))
+        special = self.find(leaves, treedef)
         if special.changes(mode):
             return call_and_change(special, arguments, leaves), None
         result = special[mode](special.given(leaves))
@@ -69,11 +68,10 @@ class Function:
 
     def specialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialization, list[Any]]:
         """The specialization for a call, and the call's leaves."""
-        arguments = self.parameters.bind(args, kwargs)
-        leaves, treedef = tree.flatten(arguments)
-        return self.find(arguments, leaves, treedef), leaves
+        leaves, treedef = tree.flatten(tree.snapshot(self.parameters.bind(args, kwargs)))
+        return self.find(leaves, treedef), leaves
 
-    def find(self, arguments: Arguments, leaves: list[Any], treedef: tree.TreeDef) -> Specialization:
+    def find(self, leaves: list[Any], treedef: tree.TreeDef) -> Specialization:
         """The specialization for the leaves of a call, traced if it is not there."""
         key = (treedef, *map(leaf_key, leaves))
         try:
@@ -81,25 +79,25 @@ class Function:
             full = key if positions is None else (key, *[static_key(leaves[i]) for i in positions])
             special = self.table.get(full)
         except TypeError:  # a leaf cannot be hashed
-            self.check(arguments, leaves)
+            self.check(leaves, treedef)
             raise
         if special is None:
-            self.check(arguments, leaves)
-            special = self._specialize(key, arguments, leaves, treedef)
+            self.check(leaves, treedef)
+            special = self._specialize(key, leaves, treedef)
         return special
 
-    def check(self, arguments: Arguments, leaves: list[Any]) -> None:
+    def check(self, leaves: list[Any], treedef: tree.TreeDef) -> None:
         """See to it that all leaves can be arguments. Errors: `ArgumentError`, naming the leaf."""
-        for leaf, name in zip(leaves, self.parameters.names(*arguments), strict=True):
+        for leaf, name in zip(leaves, self.parameters.names_in(treedef), strict=True):
             check_leaf(leaf, name)
 
     def _specialize(
-        self, key: tuple[Hashable, ...], arguments: Arguments, leaves: list[Any], treedef: tree.TreeDef
+        self, key: tuple[Hashable, ...], leaves: list[Any], treedef: tree.TreeDef
     ) -> Specialization:
         with self._lock:
             lock = self._locks.setdefault(key, threading.RLock())
         with lock:
-            names = self.parameters.names(*arguments)
+            names = self.parameters.names_in(treedef)
             while True:
                 positions = self.splits.get(key, ())
                 full = (key, *[static_key(leaves[i]) for i in positions]) if positions else key

@@ -106,6 +106,11 @@ class Parameters:
         """What each leaf is called: `params.W1`, `layers[0].b`."""
         return [name + path for name, arg in self.describe(args, kwargs) for path in tree.paths(arg)]
 
+    def names_in(self, treedef: tree.TreeDef) -> list[str]:
+        """As `names`, for arguments of this structure: these themselves may have changed since."""
+        args, kwargs = treedef.children()
+        return self.names(tuple(args.children()), dict(zip(kwargs.entries(), kwargs.children(), strict=True)))
+
     def targets(self, wrt: Any) -> tuple[Target, ...]:
         """The parameters that `wrt` names. `ArgumentError` for unknown ones, and for one named twice."""
         several = wrt if isinstance(wrt, tuple) else (wrt,)

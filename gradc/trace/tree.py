@@ -20,6 +20,7 @@ import builtins
 import dataclasses
 import functools
 import threading
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
@@ -27,7 +28,17 @@ from typing import Any
 import numpy as np
 import optree
 
-__all__ = ["TreeDef", "flatten", "flatten_up_to", "leaf_type", "map", "paths", "structure", "unflatten"]
+__all__ = [
+    "TreeDef",
+    "flatten",
+    "flatten_up_to",
+    "leaf_type",
+    "map",
+    "paths",
+    "snapshot",
+    "structure",
+    "unflatten",
+]
 
 TreeDef = optree.PyTreeSpec
 """The structure of a tree: hashable, compared by value, and knows its NamedTuple and dataclass types."""
@@ -43,6 +54,7 @@ atexit.register(_insertion_order.close)
 # Types known not to be dataclasses of the user's: `flatten` looks no further at leaves of these types.
 _leaf_types: set[type] = {type(None), bool, int, float, complex, str, bytes, np.ndarray}
 _leaf_types.update(np.dtype(code).type for code in "?bhilqBHILQefdgFDG")
+_MAPPINGS = dict, OrderedDict, defaultdict
 _registered: set[type] = set()
 _registering = threading.Lock()
 
@@ -74,6 +86,32 @@ def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
         # A list: every type is to be registered, not only the first.
         if not any([_register(cls) for cls in unknown if dataclasses.is_dataclass(cls)]):
             return leaves, treedef
+
+
+def snapshot(tree: Any) -> Any:
+    """The tree with the same leaves in lists, dicts and deques of its own, which nobody else can change.
+
+    Each container is copied in one step. Dataclass instances stay the same objects: of what their fields
+    hold, every walk takes a snapshot.
+    """
+    cls = type(tree)
+    if cls in _leaf_types:
+        return tree
+    if cls is tuple:
+        return tuple(builtins.map(snapshot, tree))
+    if cls in _MAPPINGS:
+        own = tree.copy()
+        for key, value in own.items():
+            own[key] = snapshot(value)
+        return own
+    if cls is list or cls is deque:
+        own = tree.copy()
+        for i, value in enumerate(own):
+            own[i] = snapshot(value)
+        return own
+    if issubclass(cls, tuple) and optree.is_namedtuple_class(cls):
+        return tuple.__new__(cls, builtins.map(snapshot, tree))
+    return tree
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
@@ -177,10 +215,10 @@ def _register(cls: Any) -> bool:
 def _fields_of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, tuple[str, ...], tuple[str, ...]]]:
     def fields_of(instance: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         try:
-            return [getattr(instance, name) for name in names], names, names
+            return [snapshot(getattr(instance, name)) for name in names], names, names
         except AttributeError:
             present = tuple(name for name in names if hasattr(instance, name))
-            return [getattr(instance, name) for name in present], present, present
+            return [snapshot(getattr(instance, name)) for name in present], present, present
 
     return fields_of
 

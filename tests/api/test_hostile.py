@@ -64,7 +64,7 @@ def test_containers_that_change_during_a_call() -> None:
                 l.append(1.0); l.pop()
                 d["y"] = 1; del d["y"]
 
-        threads = [threading.Thread(target=replace) for _ in range(2)]
+        threads = [threading.Thread(target=replace, daemon=True) for _ in range(2)]
         for t in threads: t.start()
         end = time.monotonic() + 3
         good = other = 0
@@ -78,6 +78,60 @@ def test_containers_that_change_during_a_call() -> None:
         stop.set()
         for t in threads: t.join()
         assert good > 20, (good, other)
+        """
+    )
+
+
+def test_containers_that_grow_and_shrink_during_a_call() -> None:
+    """A signature is that of one moment: calls that find no plan walk containers nobody else can change."""
+    in_a_process(
+        """
+        import sys, threading, time
+        from collections import OrderedDict, deque
+        from dataclasses import dataclass
+        import numpy as np, gradc
+
+        @dataclass
+        class Box:
+            x: object
+
+        def fn(d, l, box, more):
+            return np.sum(np.exp(d["x"]) + np.exp(l[0]) + np.exp(box.x[0]) + more[0]["z"] + more[1][0])
+
+        N = 100
+        def fresh(): return np.zeros(N)
+        d, l, box = {"x": fresh()}, [fresh()], Box([fresh()])
+        more = OrderedDict(z=0.0), deque([0.0])
+        stop = threading.Event()
+
+        def replace():
+            while not stop.is_set():
+                d["x"], l[0], box.x = fresh(), fresh(), [fresh()]
+                for grow, shrink in (
+                    (l.append, l.pop),
+                    (box.x.append, box.x.pop),
+                    (more[1].append, more[1].pop),
+                    (lambda x: d.update(y=x), lambda: d.pop("y", 0)),
+                    (lambda x: more[0].update(y=x), lambda: more[0].pop("y", 0)),
+                ):
+                    grow(1.0)
+                    time.sleep(0)  # lets the caller go on in between
+                    shrink()
+
+        sys.setswitchinterval(1e-5)
+        threads = [threading.Thread(target=replace, daemon=True) for _ in range(2)]
+        for t in threads: t.start()
+        end = time.monotonic() + 4
+        signatures = 0
+        while time.monotonic() < end:
+            f = gradc.compile(fn, threads=1)
+            for _ in range(30):
+                for call in (f, lambda *a: f.value_and_grad(*a)[0]):
+                    assert abs(call(d, l, box, more) - 3 * N) < 1e-6
+            signatures = max(signatures, len(f._function.table))
+        stop.set()
+        for t in threads: t.join()
+        assert signatures > 1
         """
     )
 
