@@ -219,6 +219,13 @@ def _elementary(name: str) -> Row:
     return row
 
 
+def _sech2(c: Context, x: str) -> str:
+    """4 e / (1 + e)² with e = exp(-2 |x|)."""
+    e = _elementary("exp")(c, c.op("fmul", c.intrinsic("fabs", x), c.constant(-2.0)))
+    rise = c.op("fadd", e, c.constant(1.0))
+    return c.op("fdiv", c.op("fmul", e, c.constant(4.0)), c.op("fmul", rise, rise))
+
+
 def _logaddexp(c: Context, a: str, b: str) -> str:
     """Beside a zero it is softplus."""
     zero = c.constant(0.0)
@@ -329,6 +336,7 @@ def _better(f: str, i: str, u: str) -> Row:
 ROWS: dict[str, Row] = {
     **{name: _elementary(name) for name in (*ELEMENTARY, *SCIPY_NAMES) if name != "softplus"},
     "logaddexp": _logaddexp,
+    "sech2": _sech2,
     "neg": _by_kind(
         f=lambda c, x: c.op("fneg", x),
         i=lambda c, x: c.op("sub", c.constant(0), x),

@@ -204,6 +204,7 @@ SAME = {
 UNIT = {
     "sign": 1.0,
     "tanh": 1.0,
+    "sech2": 1.0,
     "sin": 1.0,
     "cos": 1.0,
     "erf": 1.0,

@@ -250,6 +250,7 @@ MEANINGS: dict[str, Callable] = {
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
     "expit": scipy.special.expit,
+    "sech2": lambda x: 1 / np.cosh(x) ** 2,
     "product": lambda a, b: np.where((a == 0) | (b == 0), np.zeros((), a.dtype), a * b),
     "scale": lambda g, d, *, divide: np.where(g == 0, np.zeros((), g.dtype), g / d if divide else g * d),
     "require": lambda x, ok, *, message: x,
@@ -282,7 +283,7 @@ MEANINGS: dict[str, Callable] = {
     "argmin": np.argmin,
 }
 
-ROUNDED = {"erf", "erfc", "expit", "matmul", "contract"}
+ROUNDED = {"erf", "erfc", "expit", "sech2", "matmul", "contract"}
 """Ops whose reference is computed in another way, so that it may round differently."""
 
 

@@ -26,7 +26,18 @@ PLAIN = {
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "ge": ">=", "eq": "==", "ne": "!="}
 OPERATORS |= {"floor_divide": "//", "remainder": "%", "power": "**", "and": "&", "or": "|", "xor": "^"}
 
-SKIPPED = {"require", "stop_gradient", "scatter_add", "scatter", "scale", "product", "fuse", "cond", "custom"}
+SKIPPED = {
+    "sech2",
+    "require",
+    "stop_gradient",
+    "scatter_add",
+    "scatter",
+    "scale",
+    "product",
+    "fuse",
+    "cond",
+    "custom",
+}
 """Ops that are no plain NumPy expression."""
 
 _numbers = count()

@@ -80,7 +80,7 @@ DOMAINS: dict[str, tuple[Domain, ...]] = {
         name: (EVERYWHERE,)
         for name in ("neg", "copy", "exp", "exp2", "expm1", "sin", "cos", "arctan", "sinh")
     },
-    **{name: (EVERYWHERE,) for name in ("cosh", "tanh", "arcsinh", "erf", "erfc", "expit")},
+    **{name: (EVERYWHERE,) for name in ("cosh", "tanh", "sech2", "arcsinh", "erf", "erfc", "expit")},
     **{name: (POSITIVE,) for name in ("log", "log2", "log10", "sqrt", "cbrt")},
     **{name: (INSIDE,) for name in ("log1p", "tan", "arcsin", "arccos", "arctanh")},
     "arccosh": (Domain(1.3, 4.0),),

@@ -51,6 +51,7 @@ def _apply(name: str) -> Callable[..., Value]:
 
 
 _exp, _log, _sin, _cos, _sinh, _cosh = map(_apply, ("exp", "log", "sin", "cos", "sinh", "cosh"))
+_tanh, _sech2 = map(_apply, ("tanh", "sech2"))
 _sqrt, _sign, _abs, _power, _hypot, _expit = map(_apply, ("sqrt", "sign", "abs", "power", "hypot", "expit"))
 
 
@@ -85,14 +86,10 @@ def expit_meaning(x: np.ndarray) -> np.ndarray:
     return np.where(z >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
 
 
-def _tanh_slope(y: Value, x: Value) -> Value:
-    """1 - y² without cancellation: (1 + |y|)² exp(-2 |x|).
-
-    The sign of both is a selection, so that either side has all its derivatives at 0.
-    """
-    positive = x > 0
-    size, more = where(positive, x, -x), where(positive, y, -y) + 1
-    return more * more * _exp(size * -2)
+def sech2_meaning(x: np.ndarray) -> np.ndarray:
+    """1 / cosh(x)², the slope of tanh, as 4 e / (1 + e)² with e = exp(-2 |x|): 1 - tanh(x)² cancels."""
+    e = np.exp(np.abs(x) * -2)
+    return 4 * e / ((1 + e) * (1 + e))
 
 
 neg = unary("neg", np.negative, vjp=lambda g, y, x: -g, kinds=NUMBER)
@@ -117,7 +114,8 @@ arccos = unary("arccos", np.arccos, vjp=lambda g, y, x: -g / _sqrt((1 - x) * (1 
 arctan = unary("arctan", np.arctan, vjp=lambda g, y, x: g / (1 + x * x))
 sinh = unary("sinh", np.sinh, vjp=lambda g, y, x: g * _cosh(x))
 cosh = unary("cosh", np.cosh, vjp=lambda g, y, x: g * _sinh(x))
-tanh = unary("tanh", np.tanh, vjp=lambda g, y, x: g * _tanh_slope(y, x))
+tanh = unary("tanh", np.tanh, vjp=lambda g, y, x: g * _sech2(x))
+sech2 = unary("sech2", sech2_meaning, vjp=lambda g, y, x: g * (y * _tanh(x) * -2))
 arcsinh = unary("arcsinh", np.arcsinh, vjp=lambda g, y, x: g / _hypot(x, full_like(1, x)))
 arccosh = unary("arccosh", np.arccosh, vjp=lambda g, y, x: g / (_sqrt(x - 1) * _sqrt(x + 1)))
 arctanh = unary("arctanh", np.arctanh, vjp=lambda g, y, x: g / ((1 - x) * (1 + x)))
