@@ -120,19 +120,25 @@ class _Kernel:
         return moved <= NEAR or not (others or self.reductions)
 
     def reads_elements(self, x: Value) -> bool:
-        """Is an input read only at the element that is computed?"""
+        """Are an input, and what is computed of it, read only at the element that is computed?
+
+        A transpose of either would want elements of tiles that are not there yet.
+        """
         users = self.body.users()
-        pending = [x]
+        views, pending, seen = {x}, [x], {x}
         while pending:
             z = pending.pop()
-            if z in self.body.outputs:
-                return False
             for n in users.get(z, ()):
-                if n.op.name == "reshape":
-                    pending.append(n.result)
-                elif not (n.op.elementwise or n in self.reductions):
+                if n in self.reductions:
+                    continue
+                if not (n.op.elementwise or n.op.name == "reshape"):
                     return False
-        return True
+                if n.op.name == "reshape" and z in views:
+                    views.add(n.result)
+                if n.result not in seen:
+                    seen.add(n.result)
+                    pending.append(n.result)
+        return views.isdisjoint(self.body.outputs)
 
 
 class _Follower:

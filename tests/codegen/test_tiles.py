@@ -11,7 +11,7 @@ import pytest
 import gradc
 from gradc.codegen.driver import generate
 from gradc.codegen.target import host
-from gradc.ir import Graph, evaluate, verify
+from gradc.ir import Graph, evaluate, parse, verify
 from gradc.passes import pipeline
 from gradc.passes.plan_memory import plan_memory
 from gradc.runtime.executable import load
@@ -107,6 +107,27 @@ def test_values_at_every_stage(case: str, dtype: str):
     function, shapes = (TILED | APART)[case]
     graph = lowered(function, shapes, dtype)
     assert tiled(graph) == (case in TILED)
+    check(graph, leaves_of(graph))
+
+
+def test_elements_of_other_tiles():
+    """A triangle of what follows the product, beside the transpose of another: in the gradient of qr."""
+    graph = parse(
+        """graph f(x: f64[40, 33], w: f64[33, 40], y: f64[40, 40]) -> (f64[40, 40]) {
+  p: f64[40, 40] = matmul(x, w, transpose_a=False, transpose_b=False)
+  d: f64[40, 40] = sub(y, p)
+  zero: f64[40, 40] = constant(value=0.0)
+  i: i64[40, 40] = iota(axis=1)
+  j: i64[40, 40] = iota(axis=0)
+  above: bool[40, 40] = gt(j, i)
+  some: f64[40, 40] = where(above, d, zero)
+  turned: f64[40, 40] = transpose(some, axes=(1, 0))
+  below: bool[40, 40] = ge(j, i)
+  others: f64[40, 40] = where(below, d, zero)
+  both: f64[40, 40] = add(others, turned)
+  return both
+}"""
+    )
     check(graph, leaves_of(graph))
 
 
