@@ -265,6 +265,14 @@ def test_tiles_whose_rows_compete_are_low() -> None:
     assert plan.lost_lines(24, 2048) == 0 < plan.lost_lines(25, 2048) and plan.lost_lines(30, 4160) == 0
 
 
+def test_columns_that_compete_are_read_by_wide_tiles() -> None:
+    """A transposed A whose rows share sets of L1 is read more often the narrower the tiles are."""
+
+    shape = plan.Shape(1, 2048, 384, 512, True, False, False, False)
+    chosen = plan.choose(vectors("f32", 64), shape, 64)[1]
+    assert isinstance(chosen, plan.BroadcastPlan) and chosen.columns >= 32
+
+
 @pytest.mark.parametrize(("form", "batch"), SHARED)
 def test_batched(form: str, batch: int) -> None:
     cases = [Case(*sizes, form, batch, "f32", 32) for sizes in BATCHED]

@@ -257,11 +257,8 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
         far = FAR_ALIASED if s.n * size % PAGE_BYTES == 0 and s.m * s.n * size > 4 * FAR_BYTES else FAR_ROW
     far_a = not s.transpose_a and s.m * s.k * size > NEAR_BYTES
     apart_a = (APART_ALIASED if s.k * size % PAGE_BYTES == 0 else APART) if far_a else 1.0
-    lines_of_a = 0
-    if s.transpose_a and s.m * s.k * size > L1_BYTES:
-        lines_of_a = (
-            LINE_BYTES if s.m * size % PAGE_BYTES else 3 * LINE_BYTES
-        )  # what competes is fetched again
+    far_columns = s.transpose_a and s.m * s.k * size > L1_BYTES
+    competes = s.m * size % PAGE_BYTES == 0  # what does is fetched again and again
     for vectors in range(1, min(wide, 8) + 1):
         most = (registers - 1 - vectors) // vectors if vectors > 1 else registers - 4
         columns = vectors * v.lanes
@@ -274,9 +271,11 @@ def broadcast_candidates(v: Vectors, s: Shape, registers: int) -> Iterator[tuple
             apart = apart_a if limit > STREAMED_ALIASED else 1.0
             cycles = 0.0
             for r, count in rows.sizes():
-                fetched = r * size + lines_of_a if lines_of_a and not plan.pack_b else 0
+                fetched = 0
                 if not s.transpose_a:
                     fetched = LINE_BYTES * lost_lines(r, s.k * size)
+                elif far_columns and not plan.pack_b:
+                    fetched = 2 * r * size + 3 * LINE_BYTES if competes else r * size + LINE_BYTES
                 cycles += count * full * broadcast_cycles(v, r, columns, s.k, fetched) * apart
                 cycles += count * broadcast_cycles(v, r, edge, s.k, fetched) * apart if edge else 0
             if rows.count == 1 and plan.depths.count > 1 and vectors > STREAMED_VECTORS:
