@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def normalized(text: str) -> str:
     """The text without what differs between machines and edits: folders of files, lines, addresses."""
     text = re.sub(r"(?:[A-Za-z]:)?[^\s\"'(]*[/\\](\w+\.py)\b(?::\d+)?", r"\1:LINE", text)
-    text = re.sub(r"\b(test_\w+\.py):\d+", r"\1:LINE", text)
+    text = re.sub(r"\b(test_\w+\.py):\d+(?:,\d+)*", r"\1:LINE", text)
     return re.sub(r"0x[0-9a-f]{6,}", "0x...", text).rstrip() + "\n"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GRAPH_STAGES = ("traced", *STAGE_NAMES)
 """The stages whose text is a graph."""
 
-STAGES = (*GRAPH_STAGES, "loops", "llvm", "asm")
+STAGES = (*GRAPH_STAGES, "kernels", "loops", "llvm", "asm")
 """What `dump(stage=)` shows, in order."""
 
 __all__ = ["GRAPH_STAGES", "STAGES", "Observer", "Options", "build", "run_stages", "stabilize"]

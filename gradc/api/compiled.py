@@ -129,8 +129,8 @@ class Compiled:
     def dump(self, /, *args: Any, stage: str = "optimized", of: str | None = None, **kwargs: Any) -> str:
         """The text of one stage for these arguments (or types: `"f32[64, 10]"`).
 
-        `stage` is "traced", "grad", "optimized", "fused", "planned", "loops", "llvm" or "asm"; `of` is
-        "value", "grad" or "value_and_grad" (the value if the result is no float scalar).
+        `stage` is "traced", "grad", "optimized", "fused", "planned", "kernels", "loops", "llvm" or "asm".
+        `of` is "value", "grad" or "value_and_grad" (the value if the result is no float scalar).
         """
         return lower(self._function, args, kwargs, of).dump(stage)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from gradc.ir.errors import ArgumentError
 from gradc.ir.graph import Graph
 from gradc.ir.types import Type, parse_type
 from gradc.trace import tree
+
+if TYPE_CHECKING:
+    from gradc.codegen.listing import Kernels
 
 TYPE = re.compile(r"\s*\w+\s*\[[\d\s,]*\]\s*")
 
@@ -57,10 +60,12 @@ class Lowered:
         return backend.run_stages(graph, self._special.options, stage)
 
     def dump(self, stage: str = "optimized") -> str:
-        """The text of a stage: one of those of `graph`, or "loops", "llvm", "asm"."""
+        """The text of a stage: one of those of `graph`, or "kernels", "loops", "llvm", "asm"."""
         _check(stage, STAGES)
         if stage in GRAPH_STAGES:
             return str(self.graph(stage))
+        if stage == "kernels":
+            return str(self.kernels)
         return self._special[self.of].executable.dump(stage)
 
     @property
@@ -69,9 +74,15 @@ class Lowered:
         return self._special[self.of].executable.memory
 
     @property
-    def kernels(self) -> tuple[str, ...]:
-        """What runs, in order: a description of each kernel."""
-        return self._special[self.of].executable.kernels
+    def kernels(self) -> Kernels:
+        """What runs, in order, and what was fused into it; prints as a table.
+
+        A row (`gradc.codegen.listing.Kernel`) has the ops of a kernel, the space it goes over, the matrix
+        product that they follow, what it reads and writes by name and type, the user's lines, and how
+        threads share it. Results are called `value` and `grad(params.W)`, other values as in
+        `graph("planned")`. It is made anew whenever it is asked for, by generating the code again.
+        """
+        return self._special[self.of].executable.kernels(self._special.program.output_names(self.of))
 
     @property
     def address(self) -> int:

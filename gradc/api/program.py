@@ -13,6 +13,7 @@ from gradc.api.frames import definition, name_of
 from gradc.api.signature import Arguments, Parameters, Target
 from gradc.ir.errors import ArgumentError, ShapeError, TraceError
 from gradc.ir.graph import Builder, Graph, zeros
+from gradc.ir.text import legal
 from gradc.passes.grad import grad
 from gradc.trace import Effects, Static, Tracer, rebuild, tree
 
@@ -146,6 +147,21 @@ class Program:
         places = {number: Output(i) for i, number in enumerate(keep)}
         aux = tree.map(lambda x: places[x.number] if type(x) is Output else x, value[1])
         return Wanted((gradient, aux), taken)
+
+    def output_names(self, mode: str) -> list[str]:
+        """What the outputs of a mode's graph are to a reader: `value.loss`, `grad(params.W)`."""
+        shape, taken = self.wanted(mode)
+        if taken is None:
+            found = template(shape if self.effects is None else {"value": shape[0], "changed": shape[1]})
+            prefix = "value" if self.effects is None else ""
+        else:
+            found, prefix = template(self.value()), "value"
+        paths = zip(found.leaves, tree.paths(found.treedef), strict=True)
+        names = {x.number: (prefix + path).lstrip(".") for x, path in paths if type(x) is Output}
+        if taken is None:
+            return [names[i] for i in range(len(names))]
+        gradients = [f"grad({legal(self.graph.inputs[i].name or f'input{i}')})" for i in taken.wrt]
+        return [names[i] for i in taken.keep] + gradients
 
     def build(self, wanted: Wanted, graph: Graph | None = None) -> Graph:
         """The graph that does what is wanted; `graph` stands for `whole`, if passes have made it

@@ -38,15 +38,14 @@ class Binary(NamedTuple):
     """Object files, the first with function `ENTRY`: it takes `inputs`, captured arrays, and an arena with
     `rooms`.
 
-    The statuses 1, 2, ... mean `messages`; `calls` is what runs, in order, `captured` the arrays by name.
-    `over` says for each output over which input it is written, if it takes its memory; `is_parallel`, whether
-    there are kernels that threads may share; `work`, roughly, how much there is to do.
+    The statuses 1, 2, ... mean `messages`; `captured` are the arrays by name. `over` says for each output
+    over which input it is written, if it takes its memory; `is_parallel`, whether there are kernels that
+    threads may share; `work`, roughly, how much there is to do.
     """
 
     code: tuple[bytes, ...]
     rooms: tuple[Room, ...]
     messages: tuple[Message, ...]
-    calls: tuple[str, ...]
     inputs: tuple[Type, ...]
     outputs: tuple[Type, ...]
     captured: tuple[str, ...]
@@ -63,7 +62,6 @@ def pack(binary: Binary, lines: Sequence[Source], arrays: Sequence[str]) -> byte
     as long to import as all else takes to be read.) Errors: `ValueError` for a line that is not there.
     """
     kinds = list(dict.fromkeys((*binary.inputs, *binary.outputs)))
-    symbols = list(dict.fromkeys(binary.calls))
     head = [
         f"rooms {' '.join([str(n) for room in binary.rooms for n in room])}",
         f"work {binary.work}",
@@ -71,8 +69,6 @@ def pack(binary: Binary, lines: Sequence[Source], arrays: Sequence[str]) -> byte
         f"types {';'.join(map(str, kinds))}",
         f"inputs {_numbers(binary.inputs, kinds)}",
         f"outputs {_numbers(binary.outputs, kinds)}",
-        f"symbols {' '.join(symbols)}",
-        f"calls {_numbers(binary.calls, symbols)}",
         f"captured {_numbers(binary.captured, arrays)}",
         f"sizes {' '.join([str(len(code)) for code in binary.code])}",
         f"over {' '.join([f'{y} {x}' for y, x in enumerate(binary.over) if x is not None])}",
@@ -98,7 +94,6 @@ def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binar
             said[word] = rest
     numbers = {word: [int(n) for n in said[word].split()] for word in NUMBERS}
     kinds = [parse_type(kind) for kind in said["types"].split(";") if kind]
-    symbols = said["symbols"].split()
     over: list[int | None] = [None] * len(numbers["outputs"])
     for y, x in zip(numbers["over"][::2], numbers["over"][1::2], strict=True):
         over[y] = x
@@ -109,7 +104,6 @@ def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binar
         tuple([code[end - size : end] for end, size in zip(ends, numbers["sizes"], strict=True)]),
         tuple([Room(*numbers["rooms"][i : i + 3]) for i in range(0, len(numbers["rooms"]), 3)]),
         tuple(messages),
-        tuple([symbols[i] for i in numbers["calls"]]),
         tuple([kinds[i] for i in numbers["inputs"]]),
         tuple([kinds[i] for i in numbers["outputs"]]),
         tuple([arrays[i] for i in numbers["captured"]]),
@@ -119,7 +113,7 @@ def unpack(data: bytes, lines: Sequence[Source], arrays: Sequence[str]) -> Binar
     )
 
 
-NUMBERS = ("rooms", "inputs", "outputs", "calls", "captured", "over", "sizes")
+NUMBERS = ("rooms", "inputs", "outputs", "captured", "over", "sizes")
 """The words that are followed by numbers."""
 
 

@@ -17,6 +17,7 @@ from gradc.codegen.binary import ENTRY, Binary, Message, Room, bytes_of
 from gradc.codegen.factor import WRITERS as FACTORIZATIONS
 from gradc.codegen.factor import Routine, factorization
 from gradc.codegen.jit import Clock, object_codes, workers
+from gradc.codegen.listing import Step
 from gradc.codegen.loops import KernelCode
 from gradc.codegen.module import CHUNK_PARAMETERS, IN_TURN, PARALLEL, Module
 from gradc.codegen.products import product_alone, product_and_more
@@ -84,16 +85,16 @@ class Generated(NamedTuple):
     kernels: dict[str, KernelCode]
     rooms: tuple[Room, ...]
     messages: tuple[Message, ...]
-    calls: tuple[str, ...]
+    steps: tuple[Step, ...]
     is_parallel: bool
 
 
 def generate(graph: Graph, target: Target) -> Generated:
     """LLVM text of a planned graph."""
     module = Module(target)
-    calls: list[str] = []
-    rooms = Driver(module, graph, ENTRY, calls).write("")
-    return Generated(module, module.kernels, rooms, tuple(module.messages), tuple(calls), module.is_parallel)
+    steps: list[Step] = []
+    rooms = Driver(module, graph, ENTRY, steps).write("")
+    return Generated(module, module.kernels, rooms, tuple(module.messages), tuple(steps), module.is_parallel)
 
 
 def compiled(graph: Graph, target: Target, clock: Clock | None = None) -> Binary:
@@ -108,7 +109,6 @@ def compiled(graph: Graph, target: Target, clock: Clock | None = None) -> Binary
         object_codes(texts, target, clock),
         made.rooms,
         made.messages,
-        made.calls,
         tuple([x.type for x in graph.inputs]),
         tuple([y.type for y in graph.outputs]),
         tuple([node.attrs["name"] for node in graph.nodes if node.op.name == "captured"]),
@@ -136,13 +136,22 @@ class Driver:
     """
 
     def __init__(
-        self, module: Module, graph: Graph, symbol: str, calls: list[str], *, is_alone: bool = False
+        self,
+        module: Module,
+        graph: Graph,
+        symbol: str,
+        log: list[Step],
+        parent: Step | None = None,
+        *,
+        is_alone: bool = False,
     ) -> None:
         self.module = module
         self.graph = graph
         self.number = {x: i for i, x in enumerate(graph.inputs)}
         self.symbol = symbol
-        self.calls = calls
+        self.log = log
+        """What runs, in order: the steps of nested graphs in place of those that hold them."""
+        self.parent = parent
         self.used = set(graph.outputs).union(*[node.inputs for node in graph.nodes])
         self.lines: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
@@ -285,6 +294,9 @@ class Driver:
         if name in ("reshape", "captured"):
             return
         self.pointers, self.waiting = {}, {}
+        self.step = Step(node, self.graph, self.parent)
+        if not node.graphs or name == "fuse":
+            self.log.append(self.step)
         inputs, outputs = [self.pointer(x) for x in node.inputs], [self.pointer(y) for y in node.results]
         if name == "fuse" and node.attrs["body"].nodes[-1].op.name == "contract":
             symbol, made, operands = self.module.contraction(node.attrs["body"])
@@ -322,7 +334,7 @@ class Driver:
             raise AssertionError(f"{name} has no lowering")
 
     def call(self, symbol: str, arguments: Sequence[str]) -> None:
-        self.calls.append(symbol)
+        self.step.symbols.append(symbol)
         self.fetch(arguments)
         self.lines.append(f"  call void @{symbol}({', '.join(f'ptr {a}' for a in arguments)})")
 
@@ -342,7 +354,8 @@ class Driver:
     def in_chunks(self, symbol: str, task: str, pointers: list[str], chunks: int) -> None:
         """Have whatever threads there are do the chunks of a task: its pointers go through a table."""
         table = self.array("%table", pointers)
-        self.calls.append(symbol)
+        self.step.symbols.append(symbol)
+        self.step.chunks = 1 if self.is_alone else chunks
         how = IN_TURN if self.is_alone else PARALLEL
         self.lines.append(f"  call void @{how}(ptr @{task}, ptr {table}, i64 {chunks}, ptr %context)")
 
@@ -357,6 +370,7 @@ class Driver:
         if not size and not each:
             return "null"
         self.rooms.add(Room(used + size, each, most))
+        self.step.scratch = max(self.step.scratch, used + size + each)
         return self.place("arena", self.workspace + used)
 
     def fresh(self, stem: str) -> str:
@@ -396,7 +410,7 @@ class Driver:
     def tasks(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
         """Have threads do the nodes of a graph, each thread with scratch of its own."""
         symbol = self.fresh_symbol(node.attrs["body"])
-        driver = Driver(self.module, node.attrs["body"], symbol, self.calls, is_alone=True)
+        driver = Driver(self.module, node.attrs["body"], symbol, self.log, self.step, is_alone=True)
         count = driver.write_tasks()
         arrays = self.arrays(inputs, outputs)
         self.in_chunks(symbol, symbol, [*arrays, self.scratch_pointer(0, driver.room, count)], count)
@@ -435,7 +449,7 @@ class Driver:
     def nested(self, graph: Graph, *, is_alone: bool) -> tuple[str, tuple[Room, ...]]:
         """A nested graph's function, and the room it needs."""
         symbol = self.fresh_symbol(graph)
-        return symbol, Driver(self.module, graph, symbol, self.calls, is_alone=is_alone).write()
+        return symbol, Driver(self.module, graph, symbol, self.log, self.step, is_alone=is_alone).write()
 
     def fresh_symbol(self, graph: Graph) -> str:
         symbol = f"g{len(self.module.functions)}_{re.sub(r'[^0-9A-Za-z_]', '_', graph.name)}"

@@ -46,6 +46,7 @@ def product_and_more(driver: Driver, body: Graph, node: Node, inputs: list[str],
         driver.kernel(graph, [*before, c], after)
         return
     symbol, made = found
+    driver.step.by_tiles = True
     for o, reduction in follow.sums.items():
         driver.kernel(_filled(reduction), [], [after[o]])
     size = size if made.stores else 0

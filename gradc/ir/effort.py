@@ -39,11 +39,19 @@ def chunks_of(graph: Graph, domain: tuple[int, ...], steps: int) -> int:
 def effort_of(node: Node) -> int:
     """The effort of a kernel or a matrix product; 0 for other nodes."""
     if node.op.name == "matmul":
-        a, *_ = node.inputs
-        depth = a.shape[-2 if node.attrs["transpose_a"] else -1]
-        return prod(node.types[0].shape) * depth * a.dtype.itemsize // (4 * TERMS)
+        (y,) = node.types
+        return prod(y.shape) * depth_of(node) * y.dtype.itemsize // (4 * TERMS)
     if node.op.name != "fuse":
         return 0
-    body = node.attrs["body"]
-    domain = next((n.inputs[0].shape for n in body.nodes if n.op.name in REDUCTIONS), node.types[0].shape)
-    return prod(domain) * sum(WEIGHT.get(n.op.name, 8) for n in body.nodes)
+    return prod(domain_of(node)) * sum(WEIGHT.get(n.op.name, 8) for n in node.attrs["body"].nodes)
+
+
+def domain_of(node: Node) -> tuple[int, ...]:
+    """The shape that the loops of a kernel go over: that of what is reduced, or else of its first result."""
+    nodes = node.attrs["body"].nodes if node.op.name == "fuse" else [node]
+    return next((n.inputs[0].shape for n in nodes if n.op.name in REDUCTIONS), node.types[0].shape)
+
+
+def depth_of(product: Node) -> int:
+    """How many terms each element of a matrix product has."""
+    return product.inputs[0].shape[-2 if product.attrs["transpose_a"] else -1]

@@ -23,6 +23,7 @@ from gradc.runtime.entry_spec import Call, Entry, Form, LeafSpec, Structure
 
 if TYPE_CHECKING:
     from gradc.codegen.driver import Generated
+    from gradc.codegen.listing import Kernels
 
 LONG_CALL = 200_000
 """Operations (some tens of microseconds) from which a call lets other Python threads run."""
@@ -35,10 +36,9 @@ class Executable:
     """Native code for one planned graph.
 
     `address` is the C function `void f(void **in, void **out, char *arena, void *context)`, `memory` the
-    bytes of arena it needs (64-byte aligned), `kernels` the names of what it calls, in order. `in` holds the
-    graph's inputs, then `constants`. The context's first field is an int64 status: 0, or the number of a
-    message in `messages`; then come the address of a function that does the chunks of kernels, or 0, and how
-    many threads may help it.
+    bytes of arena it needs (64-byte aligned). `in` holds the graph's inputs, then `constants`. The context's
+    first field is an int64 status: 0, or the number of a message in `messages`; then come the address of a
+    function that does the chunks of kernels, or 0, and how many threads may help it.
     """
 
     context_bytes = 64
@@ -53,7 +53,6 @@ class Executable:
         self.binary = binary
         self.code = Code(binary.code[0], others=binary.code[1:])
         self.address = self.code.address(ENTRY)
-        self.kernels = binary.calls
         self.messages = binary.messages
         self.inputs = binary.inputs
         self.outputs = binary.outputs
@@ -138,6 +137,12 @@ class Executable:
         """Raise what a status means."""
         message = self.messages[status - 1]
         raise RAISED_BY_CHECKS[message.error](message.text, message.source)
+
+    def kernels(self, results: Sequence[str] = ()) -> Kernels:
+        """What runs, in order; the graph's outputs are called `results`."""
+        from gradc.codegen.listing import listing
+
+        return listing(self.graph, self._generated().steps, results)
 
     @property
     def loops(self) -> str:

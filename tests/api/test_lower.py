@@ -59,7 +59,6 @@ def test_lowering_large_types_takes_no_memory() -> None:
 def test_what_it_tells() -> None:
     low = loss.lower(w, x)
     assert isinstance(low.memory, int) and low.memory >= 0
-    assert low.kernels and all(isinstance(k, str) for k in low.kernels)
     assert isinstance(low.address, int)
     assert isinstance(low.graph("planned"), ir.Graph)
 

@@ -9,6 +9,7 @@ import pytest
 
 import gradc
 from gradc.codegen.driver import generate
+from gradc.codegen.listing import listing
 from gradc.codegen.target import Target
 
 STAGES = ("traced", "grad", "optimized", "fused", "planned")
@@ -63,3 +64,10 @@ def test_loops_are_as_written(name: str, golden: Callable[[str, str], None]):
     function, types = PROGRAMS[name]
     planned = gradc.compile(function).lower(*types).graph("planned")
     golden(f"{name}.loops", "\n\n".join(map(str, generate(planned, TARGET).kernels.values())))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kernels_are_as_written(name: str, golden: Callable[[str, str], None]):
+    function, types = PROGRAMS[name]
+    planned = gradc.compile(function).lower(*types).graph("planned")
+    golden(f"{name}.kernels", str(listing(planned, generate(planned, TARGET).steps)))
