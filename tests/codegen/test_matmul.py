@@ -392,7 +392,7 @@ def test_threads(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     results = []
     for threads in (1, 2, 3, 4):
         compiled = gradc.compile(lambda a, b: a @ b, threads=threads)
-        assert "matmul_parts" in str(compiled.lower(a, b).kernels)
+        assert compiled.lower(a, b).kernels[0].chunks > 1
         results.append(compiled(a, b))
     np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, rtol=1e-3, atol=1e-3)
     for result in results[1:]:
