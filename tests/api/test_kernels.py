@@ -80,7 +80,7 @@ def test_blocks_and_chunks_are_shared_by_threads() -> None:
     kernels = lowered(20_000).kernels
     inside = [kernel for kernel in kernels if kernel.within]
     assert inside
-    ((around,),) = {kernel.within for kernel in inside}
+    (around,) = inside[0].within
     assert around.kind == "blocks" and around.times > 1 and all(kernel.is_shared for kernel in inside)
     assert inside[0].space[0] == 20_000 // around.times
     assert f"in each of {around.times} blocks of rows:" in str(kernels)
