@@ -104,6 +104,8 @@ class _Kernel:
                 view, y = y.node, y.node.inputs[0]
             if y.node is None or y.node.op.name != "matmul" or self.node.inputs.count(outer) > 1:
                 continue
+            if not y.node.inputs[0].type.size:  # sums of nothing have no tiles
+                continue
             fits = y.shape[-1] == self.domain[-1] and squeezed(x.shape) == squeezed(self.domain)
             splits = y.shape == x.shape or len(y.shape) == 2  # rows may be several axes
             if fits and splits and self.is_near(x) and self.reads_elements(x):
