@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -319,6 +320,39 @@ def test_forks_while_other_threads_call() -> None:
     )
 
 
+@POSIX
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_fork_in_the_middle_of_a_parallel_call() -> None:
+    """One thread is inside of a long parallel call, its helpers too, when another one forks."""
+    in_a_process(
+        """
+        import os, signal, threading, time, warnings
+        import numpy as np, gradc
+        warnings.simplefilter("ignore")
+
+        f = gradc.compile(lambda x: np.sum(np.tanh(np.exp(np.sin(x)))), threads=3)
+        small, x = np.ones(400_000), np.ones(6_000_000)
+        wanted, wanted_of_all, slope = f(small), f(x), f.grad(small)[0]
+        inside, found = 0, []
+        for k in range(4):
+            started = threading.Event()
+            t = threading.Thread(target=lambda: (started.set(), found.append(f(x))))
+            t.start()
+            started.wait()
+            time.sleep(0.003)
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                same = f(small) == wanted and f.grad(small)[0] == slope and f(x) == wanted_of_all
+                os._exit(0 if same else 1)
+            inside += t.is_alive()
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            t.join()
+        assert found == [wanted_of_all] * 4 and inside, (found, inside)
+        """
+    )
+
+
 @pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
 def test_pools_of_processes(how: str, tmp_path: Any) -> None:
     import multiprocessing
@@ -407,6 +441,47 @@ def test_under_tracers_of_lines(tool: str) -> None:
         assert found == [value]
         """
     )
+
+
+def test_under_coverage(tmp_path: Path) -> None:
+    """The lines of a traced function count as run; results and native calls are as ever."""
+    coverage = pytest.importorskip("coverage")
+    folders = HERE["PYTHONPATH"], str(Path(coverage.__file__).parents[1])
+    environment = {**HERE, "PYTHONPATH": os.pathsep.join(folders)}
+    program, report = tmp_path / "program.py", tmp_path / "report.json"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import threading
+            import numpy as np, gradc
+
+            @gradc.compile
+            def f(x, n):
+                y = x * 2.0
+                if n > 1:
+                    return np.sum(y)
+                return np.sum(y * y)
+
+            found = []
+            t = threading.Thread(target=lambda: found.append(f.value_and_grad(np.ones(3), 2)[0]))
+            t.start()
+            t.join()
+            print(found, [f(np.ones(3), 2) for _ in range(3)])
+            """
+        )
+    )
+    for command in (["run", "--branch", "--source=.", str(program)], ["json", "-o", str(report)]):
+        run = [sys.executable, "-m", "coverage", *command]
+        done = subprocess.run(
+            run, capture_output=True, text=True, timeout=100, check=False, env=environment, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        if command[0] == "run":
+            assert "6.0" in done.stdout and done.stdout.count("6.0") == 4, done.stdout
+    (lines,) = [
+        file for name, file in json.loads(report.read_text())["files"].items() if name.endswith("program.py")
+    ]
+    assert {7, 8, 9} <= set(lines["executed_lines"]) and lines["missing_lines"] == [10]
 
 
 def test_in_a_debugger(tmp_path: Any) -> None:
