@@ -122,6 +122,22 @@ def scaled_erfc(x: mpf) -> mpf:
     return (x + mpf(5) / 8) * mp.exp(x * x) * mp.erfc(x)
 
 
+PIECES = [(1 + mpf(i) / 16, 1 + mpf(i + 1) / 16) for i in range(16)]  # of [1, 2), by four bits
+
+
+def reciprocals() -> list[float]:
+    """For each piece a reciprocal of five bits, so that its product with a float32 less 1 is one."""
+    scales = [32 if high <= 1.5 else 64 for _, high in PIECES]
+    inner = [float(mp.nint(2 * s / (low + high))) / s for s, (low, high) in zip(scales, PIECES, strict=True)]
+    return [1.0, *inner[1:-1], 0.5]
+
+
+def piece_ends() -> tuple[mpf, mpf]:
+    """The least and the largest m c - 1, for an m in a piece and its reciprocal c."""
+    ends = [x * c - 1 for piece, c in zip(PIECES, reciprocals(), strict=True) for x in piece]
+    return min(ends), max(ends)
+
+
 def fits() -> list[Fit]:
     """Every polynomial of the library."""
     out: list[Fit] = []
@@ -164,7 +180,9 @@ def fits() -> list[Fit]:
     add("LOG2_SHORT", "log2((1 + s) / (1 - s)) / s of s**2", (0, 4), (0, LARGEST_S**2),
         root(lambda s: 2 * mp.atanh(s) / s / mp.ln(2)),
         root(lambda s: s * mp.ln(2) / mp.atanh(s) / 2))  # fmt: skip
-    add("EXP2_SHORT", "2**f", (0, 6), (-mpf("0.5001"), mpf("0.5001")),
+    add("LOG2_PIECE", "log2(1 + r) / r", (0, 5), piece_ends(), lambda r: mp.log1p(r) / r / mp.ln(2),
+        lambda r: r * mp.ln(2) / mp.log1p(r))  # fmt: skip
+    add("EXP2_SHORT", "2**f", (0, 6), (-mpf("0.0001"), mpf("1.0001")),
         lambda f: mpf(2) ** f, lambda f: mpf(2) ** -f)  # fmt: skip
     add("TANH", "(tanh(x) - x) / x**3 of x**2", (7, 0), (0, 1),
         root(lambda x: (mp.tanh(x) - x) / x**3), root(lambda x: x**3 / mp.tanh(x)))  # fmt: skip
@@ -247,6 +265,9 @@ def main() -> None:
     lines.append("# fmt: off")
     for name, function, end in (("TANH", mp.tanh, 10), ("ERF", mp.erf, 4)):
         lines.append(f"{name}_PIECES = (\n{''.join(map(wrapped, piecewise(function, end)))})")
+    lines.append("# Reciprocals of pieces of [1, 2), and the logarithms to base 2 that they take off.")
+    logarithms = [float(-mp.log(c, 2)) + 0.0 for c in reciprocals()]
+    lines.append(f"RECIPROCALS = (\n{wrapped(reciprocals())}{wrapped(logarithms)})")
     lines.append("# fmt: on")
     TARGET.write_text("\n".join(lines) + "\n")
 

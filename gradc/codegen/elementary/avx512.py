@@ -27,9 +27,14 @@ def exponent(x: Value) -> Value:
     return _masked("getexp", [x])
 
 
-def fraction(x: Value) -> Value:
-    """m with |x| = 2**k m and m in [0.75, 1.5); 1 at 0 and inf."""
-    return _masked("getmant", [x], immediate=0b0111)
+def fraction(x: Value, from_one: bool = False) -> Value:
+    """m with |x| = 2**k m and m in [0.75, 1.5), or in [1, 2); 1 at 0 and inf."""
+    return _masked("getmant", [x], immediate=0b0100 if from_one else 0b0111)
+
+
+def beyond_floor(x: Value) -> Value:
+    """x - floor(x), rounded once; 0 at infinities."""
+    return _masked("reduce", [x], immediate=0b1001)
 
 
 def at_kinds(

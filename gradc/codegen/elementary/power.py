@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradc.codegen.elementary import coefficients
+from gradc.codegen.elementary import avx512, coefficients
 from gradc.codegen.elementary.builder import (
     Pair,
     Value,
@@ -71,14 +71,35 @@ def power_magnitude_f64(a: Value, y: Value) -> Value:
 
 def power_magnitude_f32(a: Value, y: Value) -> Value:
     """a**y for a >= 0 and finite y: float64 leaves no rounding errors to speak of."""
+    series = coefficients.EXP2_SHORT["f64"]
+    if a.code.avx512:
+        exponent = y.widened() * log2_by_pieces(a)
+        return avx512.scaled(polynomial(avx512.beyond_floor(exponent), series), exponent).narrowed()
+    exponent = maximum(minimum(y.widened() * log2_short(a), 200.0), -200.0)
+    k = nearest_integer(exponent - 0.5)
+    return (polynomial(exponent - k, series) * power_of_two(k)).narrowed()
+
+
+def log2_short(a: Value) -> Value:
+    """log2(a) of a float32 in float64, to about 2**-37 of itself."""
     k, m = significand(a)
     k, m = log_at_edges(a, k), m.widened()
     s = (m - 1.0) / (m + 1.0)
-    logarithm = fma(s, polynomial(s * s, coefficients.LOG2_SHORT["f64"]), k.widened())
-    exponent = y.widened() * logarithm
-    exponent = maximum(minimum(exponent, 200.0), -200.0)
-    k = nearest_integer(exponent)
-    return (polynomial(exponent - k, coefficients.EXP2_SHORT["f64"]) * power_of_two(k)).narrowed()
+    return fma(s, polynomial(s * s, coefficients.LOG2_SHORT["f64"]), k.widened())
+
+
+def log2_by_pieces(a: Value) -> Value:
+    """The same without a division, by a table for the first four bits of the fraction.
+
+    log2(a) = k - log2(c) + log2(1 + r) with r = m c - 1, and c of so few bits that r is a float32. log2(c) is
+    0 or 1 beside powers of two. The instructions for k and m know the limits.
+    """
+    m = avx512.fraction(a, from_one=True)
+    index = m.bits >> (a.format.fraction - 4)
+    reciprocal, logarithm = coefficients.RECIPROCALS
+    r = fma(m, avx512.chosen(index, 2 * reciprocal), -1.0).widened()
+    whole = avx512.exponent(a).widened() + avx512.chosen(index.cast("zext", "i64"), logarithm)
+    return fma(r, polynomial(r, coefficients.LOG2_PIECE["f64"]), whole)
 
 
 def log_at_edges(a: Value, logarithm: Value) -> Value:
@@ -88,17 +109,9 @@ def log_at_edges(a: Value, logarithm: Value) -> Value:
 
 def parity(y: Value) -> tuple[Value, Value]:
     """(whether y is an integer, whether an odd one); infinities and large numbers are even."""
-    form = y.format
-    size = absolute(y)
-    one_place = (
-        2.0**form.fraction
-    )  # from here on all numbers are integers, and the last bit of y is its parity
-    large = size >= one_place
-    lifted = size + one_place
-    integer = large | (lifted - one_place).equals(size)
-    last = select(large, y.bits, lifted.bits) & 1
-    odd = integer & last.differs(0) & (size < 2.0 * one_place)
-    return integer, odd
+    half = 0.5 * y
+    integer = y.equals(y.code.intrinsic("rint", y))
+    return integer, integer & half.differs(y.code.intrinsic("rint", half))
 
 
 def power(x: Value, y: Value) -> Value:
@@ -108,7 +121,16 @@ def power(x: Value, y: Value) -> Value:
     bounded = maximum(minimum(y, y.format.largest), -y.format.largest)
     magnitude = (power_magnitude_f64 if x.kind == "f64" else power_magnitude_f32)(a, bounded)
     integer, odd = parity(y)
-    sign = select(odd, x.bits & x.format.sign_bit, x.bits ^ x.bits)
-    result = (magnitude.bits | sign).as_float()
-    result = select((x < 0.0) & (x > -math.inf) & ~integer, math.nan, result)
+    signed = (magnitude.bits | select(odd, x.bits & x.format.sign_bit, x.bits ^ x.bits)).as_float()
+    result = select(integer, signed, without_negative(x, magnitude))
     return select(y.equals(0.0) | x.equals(1.0), 1.0, result)
+
+
+def without_negative(x: Value, magnitude: Value) -> Value:
+    """`magnitude`, but NaN for a finite x < 0."""
+    if x.code.avx512:
+        keep = avx512.KEEP
+        return avx512.at_kinds(
+            magnitude, x, nan=keep, zero=keep, minus=keep, plus=keep, negative=avx512.NEW_NAN, positive=keep
+        )
+    return select((x < 0.0) & (x > -math.inf), math.nan, magnitude)
