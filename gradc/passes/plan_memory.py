@@ -157,6 +157,12 @@ class Planner:
         return not aliases and all(reads_in_step(node.attrs["body"], inner, k) for inner in same)
 
 
+def _is_product(y: Value) -> bool:
+    while y.node is not None and y.node.op.name == "reshape":
+        (y,) = y.node.inputs
+    return y.node is not None and y.node.op.name == "matmul"
+
+
 def reads_in_step(body: Graph, x: Value, k: int) -> bool:
     """Is input x read only at the element of output k, in the very step of the loops that writes it?
 
@@ -167,6 +173,8 @@ def reads_in_step(body: Graph, x: Value, k: int) -> bool:
     """
     y = body.outputs[k]
     if y.shape != x.shape or y.dtype.itemsize != x.dtype.itemsize or x in body.outputs:
+        return False
+    if _is_product(y):  # it is written before what follows it reads anything
         return False
     tail = tail_of(body)
     made = {x}

@@ -172,6 +172,20 @@ def test_parts_have_the_same_bits_for_any_number_of_threads(case: str):
         assert all(identical(a, b).all() for a, b in zip(results[0], other, strict=True))
 
 
+def test_a_product_that_is_kept_does_not_write_over_what_follows_it_reads():
+    """m is dead after the kernel; the product is there before it is read."""
+    text = """graph f(x: f64[20, 30], w: f64[30, 40], u: f64[20, 40]) -> (f64[40], f64[20, 20]) {
+  m: f64[20, 40] = exp(u)
+  p: f64[20, 40] = matmul(x, w, transpose_a=False, transpose_b=False)
+  q: f64[20, 40] = mul(p, m)
+  y: f64[40] = reduce_sum(q, axes=(0,))
+  v: f64[20, 20] = matmul(p, p, transpose_a=False, transpose_b=True)
+  return y, v
+}"""
+    graph = parse(text)
+    check(graph, leaves_of(graph))
+
+
 def test_what_a_product_reads_is_not_written_over_and_what_follows_may_be():
     """h is dead after the kernel and is read where it is written; x is read by other tiles."""
     text = """graph f(x: f64[64, 64], w: f64[64, 64]) -> (f64[64, 64]) {
