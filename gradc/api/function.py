@@ -25,6 +25,7 @@ from gradc.api.signature import (
     static_key,
 )
 from gradc.api.specialize import Specialization
+from gradc.ir.ending import not_ended
 from gradc.trace import Input, NeedStatic, Static, Traced, trace, tree
 
 if TYPE_CHECKING:
@@ -58,18 +59,20 @@ class Function:
 
     def call(self, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Plan | None]:
         """The result of one call, and the plan by which a native function takes calls like it, if one can."""
-        arguments = self.parameters.bind(args, kwargs)
-        leaves, treedef = tree.flatten(tree.snapshot(arguments))
-        special = self.find(leaves, treedef)
-        if special.changes(mode):
-            return call_and_change(special, arguments, leaves), None
-        result = special[mode](special.given(leaves))
-        return result, special.plan(mode, self.parameters, leaves)
+        with not_ended():
+            arguments = self.parameters.bind(args, kwargs)
+            leaves, treedef = tree.flatten(tree.snapshot(arguments))
+            special = self.find(leaves, treedef)
+            if special.changes(mode):
+                return call_and_change(special, arguments, leaves), None
+            result = special[mode](special.given(leaves))
+            return result, special.plan(mode, self.parameters, leaves)
 
     def specialize(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialization, list[Any]]:
         """The specialization for a call, and the call's leaves."""
-        leaves, treedef = tree.flatten(tree.snapshot(self.parameters.bind(args, kwargs)))
-        return self.find(leaves, treedef), leaves
+        with not_ended():
+            leaves, treedef = tree.flatten(tree.snapshot(self.parameters.bind(args, kwargs)))
+            return self.find(leaves, treedef), leaves
 
     def find(self, leaves: list[Any], treedef: tree.TreeDef) -> Specialization:
         """The specialization for the leaves of a call, traced if it is not there."""
