@@ -32,7 +32,7 @@ def chunks_of(graph: Graph, domain: tuple[int, ...], steps: int) -> int:
 
     That depends on shapes alone: results do not depend on the number of threads.
     """
-    effort = prod(domain) * sum(WEIGHT.get(node.op.name, 8) for node in graph.nodes)
+    effort = prod(domain) * _weight(graph)
     return max(min(effort // CHUNK, MOST_CHUNKS, steps), 1)
 
 
@@ -43,7 +43,12 @@ def effort_of(node: Node) -> int:
         return prod(y.shape) * depth_of(node) * y.dtype.itemsize // (4 * TERMS)
     if node.op.name != "fuse":
         return 0
-    return prod(domain_of(node)) * sum(WEIGHT.get(n.op.name, 8) for n in node.attrs["body"].nodes)
+    return prod(domain_of(node)) * _weight(node.attrs["body"])
+
+
+def _weight(body: Graph) -> int:
+    """The effort of a kernel for each element of its domain."""
+    return sum(WEIGHT.get(node.op.name, 8) for node in body.nodes)
 
 
 def domain_of(node: Node) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from gradc.ir.effort import NEAR
+from gradc.ir.effort import NEAR, depth_of, domain_of
 from gradc.ir.graph import Builder, Graph, Node, Value, emit, rebuild
 from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes, tail_of
 from gradc.passes.kernels import FUSE, is_index_map, kernel_name, squeezed
@@ -77,8 +77,7 @@ class _Kernel:
         self.node = node
         self.body: Graph = node.attrs["body"]
         self.reductions = [n for n in self.body.nodes if n.op.name in REDUCTIONS]
-        first = self.reductions[0].inputs[0] if self.reductions else self.body.outputs[0]
-        self.domain = first.shape
+        self.domain = domain_of(node)
 
     def goes_by_elements(self) -> bool:
         """Does it compute elements of rows and columns, and reduce at most the rows?"""
@@ -152,8 +151,7 @@ class _Follower:
     @property
     def work(self) -> int:
         """Multiply-adds of the product."""
-        a, y = self.product.inputs[0], self.product.result
-        return y.type.size * a.shape[-2 if self.product.attrs["transpose_a"] else -1]
+        return self.product.result.type.size * depth_of(self.product)
 
     def others(self, users: Mapping[Value, list[Node]]) -> list[Node]:
         """What else reads the product."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gradc.ir.effort import CHUNK, effort_of
+from gradc.ir.effort import CHUNK, NEAR, domain_of, effort_of
 from gradc.ir.graph import Builder, Graph, Node, Value, rebuild
 from gradc.ir.op import OPS
 from gradc.ir.ops.reduce import REDUCTIONS, reduced_axes
@@ -25,8 +25,6 @@ from gradc.passes.split import COMBINING, Halves
 
 ENOUGH_BLOCKS = 16
 """So many keep the threads of a machine busy."""
-NEAR = 1 << 18
-"""Bytes that a kernel reads and writes of one block, at most: the next kernel finds them in a cache."""
 LEAST_ROWS = 32
 """Products of fewer rows read their other operand too often."""
 LARGEST_OPERAND = 1 << 19
@@ -63,22 +61,23 @@ def _may_be_cut(node: Node) -> bool:
 
 def _reduces_rows(node: Node, count: int) -> bool:
     """Is it a kernel that reduces over its first axis, in a way that parts can be reduced again?"""
-    if node.op is not FUSE:
-        return False
-    reductions = [n for n in node.attrs["body"].nodes if n.op.name in REDUCTIONS]
+    reductions = _reductions(node)
     if not reductions or any(n.op.name not in COMBINING for n in reductions):
         return False
-    rows, *_ = *reductions[0].inputs[0].shape, 0
+    rows, *_ = *domain_of(node), 0
     return 0 in reduced_axes(reductions[0]) and rows > 0 and rows % count == 0
 
 
 def _count(efforts: dict[Node, int]) -> int:
-    """The number of blocks: as many as most of the effort allows, and as are worth a thread's while."""
+    """The number of blocks: as many as most of the effort allows, and as are worth a thread's while.
+
+    Of one block a kernel reads and writes so little that the next one finds it in a cache which is near.
+    """
     widest = max((_bytes(node) for node in efforts), default=0)
     most = min(max(ENOUGH_BLOCKS, -(-widest // NEAR)), sum(efforts.values()) // CHUNK)
     shares: Counter[int] = Counter()
     for node, effort in efforts.items():
-        rows = next((n.inputs[0].shape[0] for n in _reductions(node)), None) or node.types[0].shape[0]
+        rows = domain_of(node)[0]
         least = LEAST_ROWS if node.op.name == "matmul" and len(node.types[0].shape) == 2 else 1
         for count in range(2, most + 1):
             if rows % count == 0 and rows >= least * count:
@@ -109,8 +108,7 @@ def _halve(graph: Graph, nodes: set[Node], count: int) -> tuple[Graph, dict[Node
             inputs = [env[x] for x in node.inputs]
             if node in nodes:
                 at = len(builder.nodes)
-                rows = _reductions(node)[0].inputs[0].shape[0]
-                results = Halves(node, inputs, count, rows // count).emit(builder)
+                results = Halves(node, inputs, count, domain_of(node)[0] // count).emit(builder)
                 originals[builder.nodes[at]] = node
             else:
                 results = list(builder.add(rebuild(node, tuple(inputs))).results)
@@ -128,7 +126,6 @@ class Chains:
         self.count = count
         self.root: dict[Value, Value] = {}  # of reshapes, what they are of
         self.blocks: dict[Node, Block] = {}
-        self.level: dict[Node, int] = {}
         self.place: dict[Node, int] = {}  # even: between the levels
         self.above: dict[Node, Node] = {}  # towards the representative of a node's chain
         for node in graph.nodes:
